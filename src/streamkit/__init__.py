@@ -1,0 +1,102 @@
+"""Dependable building blocks over Redis Streams: the synchronous half. `streamkit.asyncio` has the same with await."""
+
+from __future__ import annotations
+
+from streamkit._core.checkpoints import Checkpoint
+from streamkit._core.codecs import Codec, DataclassCodec, Fields, FieldsIn, JsonCodec, RawCodec, TextCodec
+from streamkit._core.entries import Entry
+from streamkit._core.errors import (
+    AheadOfTime,
+    AppendError,
+    AppendUncertain,
+    CheckpointConflict,
+    CheckpointError,
+    CheckpointMismatch,
+    CommandFailed,
+    DecodeError,
+    EffectFailed,
+    EncodeError,
+    InvalidArgument,
+    InvalidEntryId,
+    NaiveDatetime,
+    NewerStateVersion,
+    NotAPartition,
+    NotEntered,
+    OutOfOrder,
+    PermissionDenied,
+    ReservedFieldName,
+    RetentionExceeded,
+    ServerError,
+    ServerTooOld,
+    ServerUnavailable,
+    StateError,
+    StreamkitError,
+    UnknownStateFields,
+    UnsupportedType,
+    WrongKeyType,
+)
+from streamkit._core.ids import NEW, EntryId
+from streamkit._core.infos import StreamInfo
+from streamkit._core.observers import Gap, GapCause, LateEntries, LoggingObserver, Observer, Position
+from streamkit._core.periods import Period
+from streamkit._sync.capped import CappedStream
+from streamkit._sync.partitioned import PartitionedStream
+from streamkit._sync.reader import CheckpointedReader
+from streamkit._sync.sources import Source, Stream
+from streamkit.signals import stop_on_signals
+
+__all__ = [
+    "AheadOfTime",
+    "AppendError",
+    "AppendUncertain",
+    "CappedStream",
+    "Checkpoint",
+    "CheckpointConflict",
+    "CheckpointedReader",
+    "CheckpointError",
+    "CheckpointMismatch",
+    "Codec",
+    "CommandFailed",
+    "DataclassCodec",
+    "DecodeError",
+    "EffectFailed",
+    "EncodeError",
+    "Entry",
+    "EntryId",
+    "Fields",
+    "FieldsIn",
+    "Gap",
+    "GapCause",
+    "InvalidArgument",
+    "InvalidEntryId",
+    "JsonCodec",
+    "LateEntries",
+    "LoggingObserver",
+    "NaiveDatetime",
+    "NEW",
+    "NewerStateVersion",
+    "NotAPartition",
+    "NotEntered",
+    "Observer",
+    "OutOfOrder",
+    "PartitionedStream",
+    "Period",
+    "PermissionDenied",
+    "Position",
+    "RawCodec",
+    "ReservedFieldName",
+    "RetentionExceeded",
+    "ServerError",
+    "ServerTooOld",
+    "ServerUnavailable",
+    "Source",
+    "StateError",
+    "stop_on_signals",
+    "Stream",
+    "StreamInfo",
+    "StreamkitError",
+    "TextCodec",
+    "UnknownStateFields",
+    "UnsupportedType",
+    "WrongKeyType",
+]

@@ -1,0 +1,41 @@
+"""Commands on the wire: RESP arrays of bulk strings, packed by hand or by hiredis where it is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Scalar: TypeAlias = "str | bytes | int | float"
+Command: TypeAlias = "tuple[Scalar, ...]"
+
+SCALARS = frozenset({str, bytes, int, float})
+
+
+def to_bytes(value: Scalar) -> bytes:
+    """A value as Redis stores it."""
+    if isinstance(value, bytes):
+        return value
+    return (value if isinstance(value, str) else repr(value)).encode()
+
+
+def pack_python(command: Iterable[Scalar]) -> bytes:
+    """One command as the bytes to send, without hiredis."""
+    words = [word if isinstance(word, bytes) else to_bytes(word) for word in command]
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        parts += (b"$%d\r\n" % len(word), word, b"\r\n")
+    return b"".join(parts)
+
+
+def _fastest() -> Callable[[Command], bytes]:
+    try:
+        import hiredis  # noqa: PLC0415 - an optional accelerator
+    except ImportError:  # pragma: no cover - exercised by the session without hiredis
+        return pack_python
+    else:
+        return getattr(hiredis, "pack_command", pack_python)
+
+
+pack = _fastest()

@@ -1,0 +1,77 @@
+"""Error replies, sorted by what can be done about them. redis-py strips some prefixes, so its classes count too."""
+
+from __future__ import annotations
+
+import enum
+
+from redis import exceptions
+
+from streamkit._core.errors import CommandFailed, PermissionDenied, ServerError, ServerUnavailable, WrongKeyType
+
+
+class Refusal(enum.Enum):
+    """What an error reply calls for."""
+
+    WAIT = "wait"
+    """The server refuses for now: out of memory, loading, moving, not writable. Nothing was done; try again."""
+    SCRIPT = "script"
+    """The script is not in the server's cache: send its source."""
+    FATAL = "fatal"
+    """Trying again would fail again."""
+
+
+_WAIT_PREFIXES = (
+    "LOADING",
+    "BUSY ",
+    "READONLY",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "MASTERDOWN",
+    "UNBLOCKED",
+    "-READONLY",
+)
+_WAIT_CLASSES = (
+    exceptions.BusyLoadingError,
+    exceptions.ReadOnlyError,
+    exceptions.OutOfMemoryError,
+    exceptions.ClusterDownError,
+    exceptions.TryAgainError,
+    exceptions.MasterDownError,
+)
+
+
+def refusal(error: Exception) -> Refusal:
+    """What an error reply calls for."""
+    message = str(error)
+    if isinstance(error, exceptions.NoScriptError) or message.startswith("NOSCRIPT"):
+        return Refusal.SCRIPT
+    if isinstance(error, _WAIT_CLASSES) or message.startswith(_WAIT_PREFIXES):
+        return Refusal.WAIT
+    # OOM and NOREPLICAS inside a script arrive with the script's own preface in front.
+    if "-OOM" in message or "used memory > 'maxmemory'" in message or "-NOREPLICAS" in message:
+        return Refusal.WAIT
+    return Refusal.FATAL
+
+
+def typed(error: Exception, *, doing: str, key: str = "") -> ServerError:
+    """The streamkit error for an error reply or a failed connection; ``doing`` says what was tried, with its key."""
+    message = str(error)
+    if isinstance(error, ServerError):
+        return error
+    if isinstance(error, (exceptions.NoPermissionError, exceptions.AuthenticationError)) or message.startswith(
+        ("NOPERM", "NOAUTH", "WRONGPASS")
+    ):
+        return PermissionDenied(f"the server refused {doing}: {message}; grant the user this command and its keys")
+    if message.startswith("WRONGTYPE"):
+        return WrongKeyType(key or doing, found="value of another type", needed="stream")
+    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
+        return ServerUnavailable(
+            f"the server could not be reached while {doing}: {message or type(error).__name__}; "
+            "check the address, and that the server is running"
+        )
+    if refusal(error) is Refusal.WAIT:
+        return ServerUnavailable(f"the server refuses for now while {doing}: {message}")
+    return CommandFailed(f"the server refused {doing}: {message}")

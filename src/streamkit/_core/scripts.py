@@ -1,0 +1,40 @@
+"""The server-side scripts: guard and effects as one step. Each declares its keys and starts with a shebang."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from importlib import resources
+
+from streamkit._core.protocol import Command, Scalar
+
+
+@dataclass(frozen=True)
+class Script:
+    """One script: its source, and the SHA1 by which a server that has seen it knows it."""
+
+    name: str
+    source: str
+    sha: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sha", hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest())
+
+    def call(self, keys: tuple[str, ...], arguments: tuple[Scalar, ...], *, known: bool) -> Command:
+        """The command that runs it: by SHA1 where the server knows it, by source otherwise, which makes it known."""
+        word: tuple[str, str] = ("EVALSHA", self.sha) if known else ("EVAL", self.source)
+        return (*word, len(keys), *keys, *arguments)
+
+
+def _read(name: str) -> str:
+    return resources.files("streamkit").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _load(name: str) -> Script:
+    return Script(name, _read("common") + _read(name))
+
+
+APPEND = _load("append")
+OPEN = _load("open")
+COMMIT = _load("commit")
+EXPIRE = _load("expire")

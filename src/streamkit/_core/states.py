@@ -1,0 +1,141 @@
+"""A reader's state as fields of its checkpoint: a dataclass or a flat dict, written as text for people to read."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, cast
+
+from typing_extensions import TypeVar
+
+from streamkit._core import texts
+from streamkit._core.errors import InvalidArgument, NewerStateVersion, ReservedFieldName, StateError, UnknownStateFields
+from streamkit._core.protocol import to_bytes
+
+S = TypeVar("S", default=None)
+
+RESERVED = ("current_stream_key", "last_message_id")
+RESERVED_PREFIX = "streamkit:"
+
+Migration = Callable[[dict[str, str], int], Mapping[str, str]]
+"""Takes the saved fields and the version they were saved with, returns the fields of the program's version."""
+
+
+def _reserved(name: str) -> bool:
+    return name in RESERVED or name.startswith(RESERVED_PREFIX)
+
+
+class StateSchema(Generic[S]):
+    """How a state is written to the checkpoint hash, and read back.
+
+    Args:
+        initial: The state to begin with: a dataclass instance, a flat dict, or None for none.
+        version: The version of the state's shape; raised by the program when its fields change.
+        migrate: Turns the fields of an older version into today's.
+        checkpoint: The checkpoint's key, for errors.
+    """
+
+    def __init__(self, initial: S, *, version: int, migrate: Migration | None, checkpoint: str) -> None:
+        if version < 1:
+            msg = f"state_version must be 1 or more, not {version}"
+            raise InvalidArgument(msg)
+        self.version = version
+        self._initial = copy.deepcopy(initial)
+        self._migrate = migrate
+        self._checkpoint = checkpoint
+        self._columns = self._describe()
+        reserved = [name for name in self._columns if _reserved(name)]
+        if reserved:
+            raise ReservedFieldName(reserved, (*RESERVED, f"{RESERVED_PREFIX}*"))
+        self.encode(self._initial)
+
+    def _describe(self) -> dict[str, texts.Column]:
+        initial = self._initial
+        if initial is None:
+            return {}
+        if isinstance(initial, dict):
+            items = cast("dict[str, object]", initial).items()
+            return {name: texts.column(name, type(value) if value is not None else str) for name, value in items}
+        if dataclasses.is_dataclass(initial) and not isinstance(initial, type):
+            return texts.columns_of(type(initial))
+        msg = f"state must be a dataclass instance, a flat dict or None, not {initial!r}"
+        raise InvalidArgument(msg)
+
+    def initial(self) -> S:
+        """A copy of the state to begin with."""
+        return copy.deepcopy(self._initial)
+
+    def encode(self, state: S) -> dict[str, bytes]:
+        """The fields to save, without those that are None.
+
+        Raises:
+            ReservedFieldName: A dict state got a field that the checkpoint needs for itself.
+            UnsupportedType: A value has no text form.
+        """
+        if state is None:
+            return {}
+        if isinstance(state, dict):
+            items = cast("dict[str, object]", state)
+            reserved = [name for name in items if _reserved(name)]
+            if reserved:
+                raise ReservedFieldName(reserved, (*RESERVED, f"{RESERVED_PREFIX}*"))
+        else:
+            items = {name: getattr(state, name) for name in self._columns}
+        return {name: to_bytes(texts.write(value)) for name, value in items.items() if value is not None}
+
+    def decode(self, fields: Mapping[str, bytes], version: int) -> S:
+        """The state of a checkpoint's fields, those of the checkpoint itself left out.
+
+        Raises:
+            NewerStateVersion: It was saved by a newer version of the program.
+            UnknownStateFields: It has fields that the program's state lacks.
+            StateError: A field does not read as its type, or an older version was saved and no migration is given.
+        """
+        if version > self.version:
+            msg = (
+                f"checkpoint {self._checkpoint!r} was saved with state version {version}, this program knows only "
+                f"{self.version}; run the newer program, or reset() the checkpoint"
+            )
+            raise NewerStateVersion(msg)
+        if version < self.version and fields:
+            fields = self._migrated(fields, version)
+        if isinstance(self._initial, dict):
+            return self._decode_dict(fields)
+        unknown = sorted(set(fields) - set(self._columns))
+        if unknown:
+            msg = (
+                f"checkpoint {self._checkpoint!r} holds the fields {', '.join(map(repr, unknown))}, which the state "
+                "does not have; add them, raise state_version and give migrate=, or reset() the checkpoint"
+            )
+            raise UnknownStateFields(msg)
+        if self._initial is None:
+            return self._initial
+        values = self._read(fields)
+        kept = {name: getattr(self._initial, name) for name in self._columns}
+        return cast("S", type(self._initial)(**{**copy.deepcopy(kept), **values}))
+
+    def _migrated(self, fields: Mapping[str, bytes], version: int) -> dict[str, bytes]:
+        if self._migrate is None:
+            msg = (
+                f"checkpoint {self._checkpoint!r} was saved with state version {version}, this program's is "
+                f"{self.version}; give migrate= a function that turns its fields into today's"
+            )
+            raise StateError(msg)
+        old = {name: raw.decode() for name, raw in fields.items()}
+        return {name: value.encode() for name, value in self._migrate(old, version).items()}
+
+    def _decode_dict(self, fields: Mapping[str, bytes]) -> S:
+        extra = {name: raw.decode() for name, raw in fields.items() if name not in self._columns}
+        known = {name: value for name, value in self._read(fields).items() if value is not None}
+        return cast("S", {**known, **extra})
+
+    def _read(self, fields: Mapping[str, bytes]) -> dict[str, Any]:
+        try:
+            return texts.read_columns(self._columns, {name.encode(): raw for name, raw in fields.items()})
+        except (ValueError, KeyError, ArithmeticError) as error:
+            msg = (
+                f"a field of checkpoint {self._checkpoint!r} does not read as the state's type: {error}; "
+                "mend it by hand (HGETALL shows it), or reset() the checkpoint"
+            )
+            raise StateError(msg) from error

@@ -1,0 +1,121 @@
+"""What differs between tasks and threads. Hand-written; its twin is `streamkit.asyncio._runtime`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, TypeAlias
+
+import redis
+import redis.asyncio
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from typing_extensions import TypeVar
+
+Client: TypeAlias = redis.Redis
+CLIENT: type = redis.Redis
+OTHER_CLIENT: type = redis.asyncio.Redis
+HALF, OTHER_HALF = "streamkit", "streamkit.asyncio"
+IO_TIMEOUT = 5.0
+"""Seconds a reply may take on a connection of our own, if the client sets no timeout."""
+STOP_PATIENCE = 0.7
+"""Seconds after stop() that a reply may still take: with the slice of a blocking read, under a second."""
+_LOOK = 0.05
+"""Seconds between two looks at the flag while nothing else happens."""
+
+T = TypeVar("T")
+Values: TypeAlias = Iterable[T]
+"""What append_many takes."""
+
+
+class Connection(Protocol):
+    """What streamkit uses of a redis-py connection."""
+
+    socket_timeout: float | None
+
+    def connect(self) -> None: ...
+    def disconnect(self) -> None: ...
+    def send_packed_command(self, command: Any, check_health: bool = ...) -> None: ...
+    def read_response(self, disable_decoding: bool = ...) -> Any: ...
+    def can_read(self, timeout: float = ...) -> bool: ...
+
+
+def no_retries() -> Retry:
+    """The retry policy of a connection that leaves retrying to us."""
+    return Retry(NoBackoff(), 0)
+
+
+def reply_of(connection: Connection) -> Any:
+    """The next raw reply of a connection; errors are raised as redis-py raises them."""
+    return connection.read_response(disable_decoding=True)
+
+
+def take(values: Iterator[T], count: int, seconds: float) -> tuple[list[T], bool, Exception | None]:
+    """The next values, whether there may be more, and what the iterator raised.
+
+    At most ``count``, collected for no longer than about ``seconds``. An error is returned, not raised, so that what
+    came before it can still be written.
+    """
+    taken: list[T] = []
+    until = time.monotonic() + seconds
+    try:
+        for value in values:
+            taken.append(value)
+            if len(taken) >= count or time.monotonic() > until:
+                return taken, True, None
+    except Exception as error:  # noqa: BLE001 - raised again by the caller, after what came before it
+        return taken, False, error
+    return taken, False, None
+
+
+def iterator(values: Values[T]) -> Iterator[T]:
+    """The one iterator of these values."""
+    return iter(values)
+
+
+class Stopping:
+    """A flag that a loop looks at; set from any thread or signal handler.
+
+    Only a bool, looked at every few hundredths of a second: an Event's lock, taken in a signal handler while the same
+    thread waits on it, would deadlock.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._since = 0.0
+
+    def bind(self) -> None:
+        """Nothing to bind: threads need no event loop."""
+
+    def request(self) -> None:
+        """Ask the loop to stop."""
+        if not self.requested:
+            self._since = time.monotonic()
+            self.requested = True
+
+    def clear(self) -> None:
+        """Forget the request: the loop has ended."""
+        self.requested = False
+
+    def wait(self, seconds: float) -> None:
+        """Sleep so long, or until the stop is requested."""
+        until = time.monotonic() + seconds
+        while not self.requested and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK))
+
+    def reply(self, connection: Connection) -> Any:
+        """The next raw reply; TimeoutError if a stop was requested and the reply is overdue.
+
+        The connection's own timeout still holds: it is counted from the last look that found nothing.
+        """
+        patience = connection.socket_timeout or IO_TIMEOUT
+        until = time.monotonic() + patience
+        while not connection.can_read(timeout=4 * _LOOK):
+            now = time.monotonic()
+            if self.requested and now > self._since + STOP_PATIENCE:
+                msg = "stopped while the server did not answer"
+                raise TimeoutError(msg)
+            if now > until:
+                msg = f"no answer within {patience} s"
+                raise TimeoutError(msg)
+        return reply_of(connection)

@@ -1,0 +1,307 @@
+"""Connections: borrowed from the user's client for a single step, or a loop's own, with redis-py's retries off.
+
+redis-py retries whole commands, which doubles writes whose reply was lost. So nothing here goes through the client's
+own ``execute_command``: a `Link` writes packed commands to a connection and reads raw replies from it, in order.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import deque
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+from redis import exceptions
+from redis.asyncio import ConnectionPool
+
+from streamkit._core import commands
+from streamkit._core.errors import InvalidArgument, ServerTooOld, ServerUnavailable
+from streamkit._core.protocol import pack
+from streamkit._core.refusals import Refusal, refusal, typed
+from streamkit._core.replies import Reply, ServerFacts, raise_error, server_facts
+from streamkit.asyncio._runtime import (
+    CLIENT,
+    HALF,
+    IO_TIMEOUT,
+    OTHER_CLIENT,
+    OTHER_HALF,
+    Client,
+    Connection,
+    Stopping,
+    no_retries,
+    reply_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from streamkit._core.protocol import Command, Scalar
+    from streamkit._core.scripts import Script
+
+LEAST_MAJOR = 7
+LEAST_IO_TIMEOUT = 2.0
+CONNECT_TIMEOUT = 0.9
+"""Seconds that a loop's own connection may take to be made, at most: stop() waits for it."""
+LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, EOFError)
+
+
+@dataclass
+class _Known:
+    """What is known of the server behind a pool, by every object that uses it."""
+
+    scripts: set[str] = field(default_factory=set[str])
+    facts: ServerFacts | None = None
+    native_idempotency: bool = False
+
+
+_KNOWN: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
+
+
+class Ticket:
+    """The claim to the replies of commands sent together."""
+
+    __slots__ = ("due", "replies")
+
+    def __init__(self, due: int) -> None:
+        self.due = due
+        self.replies: list[Reply] = []
+
+
+class Link:
+    """One connection, written and read by hand: commands may be sent long before their replies are collected."""
+
+    def __init__(self, connection: Connection, known: _Known, stopping: Stopping | None = None) -> None:
+        self._connection = connection
+        self._known = known
+        self._stopping = stopping
+        self._owed: deque[Ticket] = deque()
+        self._unsent: list[bytes] = []
+
+    @property
+    def clean(self) -> bool:
+        """Whether every reply was collected, so that others may use the connection."""
+        return not self._owed and not self._unsent
+
+    def knows(self, script: Script) -> bool:
+        """Whether the server has seen the script, as far as we know."""
+        return script.sha in self._known.scripts
+
+    def prepare(self, *batch: Command) -> Ticket:
+        """Queue commands to be written by the next flush."""
+        return self.prepare_packed([pack(command) for command in batch])
+
+    def prepare_packed(self, packed: list[bytes]) -> Ticket:
+        """Queue commands that are packed already."""
+        ticket = Ticket(len(packed))
+        self._unsent += packed
+        self._owed.append(ticket)
+        return ticket
+
+    async def flush(self) -> None:
+        """Write everything queued, in one piece."""
+        if self._unsent:
+            data = b"".join(self._unsent)
+            self._unsent.clear()
+            try:
+                await self._connection.send_packed_command([data], check_health=False)
+            except LOST as error:
+                raise typed(error, doing="writing") from error
+
+    async def collect(self, ticket: Ticket) -> list[Reply]:
+        """The replies of a ticket, error replies among them as values; those due before it are kept for theirs."""
+        while len(ticket.replies) < ticket.due:
+            oldest = self._owed[0]
+            oldest.replies.append(await self._next())
+            if len(oldest.replies) == oldest.due:
+                self._owed.popleft()
+        return ticket.replies
+
+    async def exchange(self, *batch: Command) -> list[Reply]:
+        """Send commands and wait for their replies."""
+        ticket = self.prepare(*batch)
+        await self.flush()
+        return await self.collect(ticket)
+
+    async def run(self, script: Script, call: Callable[[bool], Command]) -> Reply:
+        """Run a script, by its SHA1 if the server has seen it; ``call(known)`` builds the command."""
+        (reply,) = await self.exchange(call(self.knows(script)))
+        if self.learn(script, reply):
+            (reply,) = await self.exchange(call(False))
+            self.learn(script, reply)
+        return raise_error(reply)
+
+    def learn(self, script: Script, reply: Reply) -> bool:
+        """Note from a script's reply whether the server knows it; True if it must be sent again by its source."""
+        if isinstance(reply, Exception):
+            if refusal(reply) is Refusal.SCRIPT:
+                self._known.scripts.discard(script.sha)
+                return True
+            return False
+        self._known.scripts.add(script.sha)
+        return False
+
+    async def close(self) -> None:
+        """Cut the connection."""
+        self._owed.clear()
+        self._unsent.clear()
+        await self._connection.disconnect()
+
+    async def _next(self) -> Reply:
+        try:
+            if self._stopping is None:
+                return await reply_of(self._connection)
+            return await self._stopping.reply(self._connection)
+        except exceptions.AuthenticationError as error:
+            raise typed(error, doing="connecting") from error
+        except LOST as error:
+            raise typed(error, doing="waiting for a reply") from error
+        except exceptions.ResponseError as error:
+            return error
+
+
+class Server:
+    """The server behind a client of the user's."""
+
+    def __init__(self, client: Client) -> None:
+        if isinstance(client, OTHER_CLIENT):
+            msg = f"{type(client).__module__}.{type(client).__name__} belongs to {OTHER_HALF}, and this is {HALF}"
+            raise InvalidArgument(msg)
+        if not isinstance(client, CLIENT):
+            msg = (
+                f"client must be a {CLIENT.__module__}.Redis (a Sentinel's master_for() gives one too), "
+                f"not {type(client).__name__}; cluster clients are not supported yet"
+            )
+            raise InvalidArgument(msg)
+        self._pool: Any = client.connection_pool
+        self._known = _KNOWN.setdefault(self._pool, _Known())
+
+    @property
+    def native_idempotency(self) -> bool:
+        """Whether XADD knows IDMP there; after `facts`."""
+        return self._known.native_idempotency
+
+    def require_same(self, other: Server, what: str) -> None:
+        """Raise InvalidArgument if the other client's server, as it is addressed, is not this one."""
+        ours, theirs = (_address(server._pool.connection_kwargs) for server in (self, other))  # noqa: SLF001
+        if ours != theirs:
+            msg = f"{what} belongs to a client of {theirs}, not of {ours}: one atomic step needs one server and database"
+            raise InvalidArgument(msg)
+
+    @asynccontextmanager
+    async def borrow(self) -> AsyncIterator[Link]:
+        """A connection of the user's pool, given back afterwards, cut if replies are still due on it.
+
+        Raises:
+            ServerUnavailable: There is none to be had.
+        """
+        try:
+            connection = cast("Connection", await self._pool.get_connection(*_POOL_ARGUMENTS))
+        except LOST as error:
+            raise typed(error, doing="connecting") from error
+        link = Link(connection, self._known)
+        try:
+            yield link
+        finally:
+            if not link.clean:
+                await link.close()
+            await self._pool.release(connection)
+
+    async def open(self, stopping: Stopping) -> Link:
+        """A connection outside the pool, for a loop to keep; the loop closes it.
+
+        Raises:
+            ServerUnavailable: It could not be made.
+        """
+        settings = dict(self._pool.connection_kwargs)
+        for name in tuple(settings):
+            if name.startswith(("maint_notifications", "orig_")):
+                del settings[name]
+        settings |= {
+            "retry": no_retries(),
+            "retry_on_timeout": False,
+            "retry_on_error": [],
+            "health_check_interval": 0,
+            "socket_timeout": max(settings.get("socket_timeout") or IO_TIMEOUT, LEAST_IO_TIMEOUT),
+            "socket_connect_timeout": min(settings.get("socket_connect_timeout") or CONNECT_TIMEOUT, CONNECT_TIMEOUT),
+        }
+        connection = cast("Connection", self._pool.connection_class(**settings))
+        try:
+            await connection.connect()
+        except LOST as error:
+            raise typed(error, doing="connecting") from error
+        return Link(connection, self._known, stopping)
+
+    async def call(self, *batch: Command, doing: str, key: str = "") -> list[Reply]:
+        """Send commands on a borrowed connection; raises a typed error for the first error reply."""
+        await self.facts()
+        async with self.borrow() as link:
+            replies = await link.exchange(*batch)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise typed(reply, doing=doing, key=key) from reply
+        return replies
+
+    async def survey(self, key: str) -> list[Reply]:
+        """XINFO STREAM and PEXPIRETIME of a key, an error reply of the first among them as a value."""
+        await self.facts()
+        async with self.borrow() as link:
+            return await link.exchange(commands.xinfo_stream(key), commands.pexpiretime(key))
+
+    async def run(self, script: Script, keys: tuple[str, ...], arguments: tuple[Scalar, ...], *, doing: str) -> Reply:
+        """Run a script on a borrowed connection; raises a typed error for an error reply."""
+        await self.facts()
+        async with self.borrow() as link:
+            try:
+                return await link.run(script, lambda known: script.call(keys, arguments, known=known))
+            except exceptions.ResponseError as error:
+                raise typed(error, doing=doing, key=keys[0]) from error
+
+    async def facts(self) -> ServerFacts:
+        """What kind of server it is; asked once for each client.
+
+        Raises:
+            ServerTooOld: It lacks what streamkit is built on.
+            ServerUnavailable: It cannot be reached.
+        """
+        if self._known.facts is None:
+            async with self.borrow() as link:
+                replies = await link.exchange(commands.INFO_SERVER, commands.INFO_MEMORY, commands.HAS_XCFGSET)
+            self._learn(replies)
+        assert self._known.facts is not None  # noqa: S101 - _learn set it or raised
+        return self._known.facts
+
+    def _learn(self, replies: Sequence[Reply]) -> None:
+        server, memory, native = replies
+        try:
+            facts = server_facts(server, memory)
+        except exceptions.NoPermissionError:
+            # INFO is a convenience: without it, assume a server that will do; its own errors will tell.
+            facts = ServerFacts(version="unknown", major=LEAST_MAJOR, eviction_policy="unknown")
+        except exceptions.ResponseError as error:
+            raise typed(error, doing="asking for INFO") from error
+        if facts.major < LEAST_MAJOR:
+            raise ServerTooOld(facts.version, f"{LEAST_MAJOR}.0")
+        self._known.native_idempotency = isinstance(native, list) and bool(native) and native[0] is not None
+        self._known.facts = facts
+
+
+def unavailable(error: Exception, doing: str) -> ServerUnavailable | None:
+    """The error as one that passes, if it is one."""
+    found = typed(error, doing=doing)
+    return found if isinstance(found, ServerUnavailable) else None
+
+
+def _address(settings: dict[str, Any]) -> str:
+    where = settings.get("path") or settings.get("service_name") or f"{settings.get('host')}:{settings.get('port')}"
+    return f"{where}/{settings.get('db', 0)}"
+
+
+# redis-py before 5.3 wants a command name here, later ones warn about it.
+def _pool_arguments(pool_class: type) -> tuple[str, ...]:
+    name = inspect.signature(inspect.unwrap(pool_class.get_connection)).parameters["command_name"]  # type: ignore[attr-defined]
+    return ("_",) if name.default is inspect.Parameter.empty else ()
+
+
+_POOL_ARGUMENTS = _pool_arguments(ConnectionPool)

@@ -1,0 +1,125 @@
+-- A chunk of entries, all or nothing, with the expiry of its partition or the trimming of its stream.
+-- KEYS: the stream; the guard, unless the mode is '' or 'native'.
+-- ARGV: mode, token, required token, window in ms, bound of the native window; start and end of the partition,
+-- retention, max_ahead (ms, or ''); trim strategy, operator, threshold, limit; 'auto' or 'given' IDs, 'bump' or '',
+-- first and last time (ms, or ''); number of entries, number of shared field names, the names; then for each entry its
+-- ID if given, the number of its words if no names are shared, and its values (or fields and values).
+local key, guard = KEYS[1], KEYS[2]
+local mode, token, required, window = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local retention, max_ahead = ARGV[8], ARGV[9]
+local strategy = ARGV[10]
+local given, bump = ARGV[14] == 'given', ARGV[15] == 'bump'
+local first_ms, last_ms = tonumber(ARGV[16]), tonumber(ARGV[17])
+local count, shared = tonumber(ARGV[18]), tonumber(ARGV[19])
+
+local kind = type_of(key)
+if kind ~= 'none' and kind ~= 'stream' then
+  return {'TYPE', kind}
+end
+if mode == 'chunk' then
+  if redis.call('ZSCORE', guard, token) then
+    return {'OK', ''}
+  elseif required ~= '' and not redis.call('ZSCORE', guard, required) then
+    return {'CHAIN'}
+  end
+elseif mode == 'once' then
+  local id = redis.call('GET', guard)
+  if id then
+    return {'OK', id}
+  end
+end
+if retention ~= '' then
+  if given then
+    local refused = refuse_time(first_ms, retention, max_ahead) or refuse_time(last_ms, retention, max_ahead)
+    if refused then
+      return {refused, whole(now)}
+    end
+  elseif now < tonumber(ARGV[6]) or now >= tonumber(ARGV[7]) then
+    return {'PERIOD', whole(now)}
+  end
+end
+
+local words = {'XADD', key}
+if mode == 'native' then
+  if kind == 'none' then
+    redis.call('XGROUP', 'CREATE', key, 'streamkit', '0', 'MKSTREAM')
+    redis.call('XGROUP', 'DESTROY', key, 'streamkit')
+  end
+  -- XCFGSET forgets every key it knew, so it is sent only where the window differs.
+  local info = stream_info(key)
+  local seconds, bound = math.ceil(tonumber(window) / 1000), tonumber(ARGV[5])
+  if info['idmp-duration'] ~= seconds or info['idmp-maxsize'] ~= bound then
+    redis.call('XCFGSET', key, 'IDMP-DURATION', whole(seconds), 'IDMP-MAXSIZE', whole(bound))
+  end
+  words = {'XADD', key, 'IDMP', 'streamkit', token}
+end
+
+local at = 20 + shared
+local id_slot = #words + 1
+words[id_slot] = '*'
+for i = 1, shared do
+  words[id_slot + 2 * i - 1] = ARGV[19 + i]
+end
+
+-- Within a chunk IDs ascend, so only its first entry can be out of order, before anything is written.
+local newest = nil
+local function next_id(entry)
+  local id = ARGV[at]
+  at = at + 1
+  if newest and not follows(id, newest) then
+    return newest:match('^%d+') .. '-*'
+  end
+  return id
+end
+if given and kind == 'stream' then
+  local last = stream_info(key)['last-generated-id']
+  if not follows(ARGV[at], last) then
+    if not bump then
+      return {'ORDER', last}
+    end
+    newest = last
+  end
+end
+
+local id
+for entry = 1, count do
+  if given then
+    words[id_slot] = next_id(entry)
+  end
+  if shared > 0 then
+    for i = 1, shared do
+      words[id_slot + 2 * i] = ARGV[at + i - 1]
+    end
+    at = at + shared
+    id = redis.call(unpack(words))
+  else
+    local size = tonumber(ARGV[at])
+    local own = {}
+    for i = 1, id_slot do
+      own[i] = words[i]
+    end
+    for i = 1, size do
+      own[id_slot + i] = ARGV[at + i]
+    end
+    at = at + size + 1
+    id = redis.call(unpack(own))
+  end
+  if newest then
+    newest = id
+  end
+end
+
+if retention ~= '' then
+  roll_expiry(key, (last_ms or now) + tonumber(retention))
+end
+if strategy ~= '' then
+  trim(key, strategy, ARGV[11], ARGV[12], ARGV[13])
+end
+if mode == 'chunk' then
+  redis.call('ZADD', guard, whole(now), token)
+  redis.call('ZREMRANGEBYSCORE', guard, '-inf', whole(now - tonumber(window)))
+  redis.call('PEXPIRE', guard, window)
+elseif mode == 'once' then
+  redis.call('SET', guard, id, 'PX', window)
+end
+return {'OK', id}
