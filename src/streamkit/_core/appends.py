@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, cast
 
-from streamkit._core.codecs import T, TextCodec, check_fields
+from streamkit._core.codecs import T, check_fields, is_text
 from streamkit._core.errors import (
     AheadOfTime,
     AppendError,
@@ -103,7 +103,7 @@ class Chunk:
         Raises:
             EncodeError: A field or value is nothing that Redis can store.
         """
-        names = tuple(self.entries[0])
+        names: tuple[Scalar, ...] = tuple(self.entries[0])
         alike = all(tuple(entry) == names for entry in self.entries)
         words: list[Scalar] = []
         if alike and self.ids is None:
@@ -170,14 +170,14 @@ class Chunk:
         retention, ahead = self.target.partitioning.retention, self.target.partitioning.max_ahead
         if status == "OLD":
             message = (
-                f"the entry of {from_ms(self.first_ms).isoformat()} for {self.target.key!r} is older than the retention "
-                f"of {retention}: Redis deletes a key at once whose expiry is past; begin later than "
+                f"the entry of {from_ms(self.first_ms).isoformat()} for {self.target.key!r} is older than the "
+                f"retention of {retention}: Redis deletes a key at once whose expiry is past; begin later than "
                 f"{from_ms(now - span_ms(retention)).isoformat()} or raise retention"
             )
             return RetentionExceeded(message, stream=self.target.key, appended=appended)
         message = (
-            f"the entry of {from_ms(self.last_ms).isoformat()} for {self.target.key!r} is more than {ahead} ahead of the "
-            f"server's clock ({from_ms(now).isoformat()}); mend the clock, or raise max_ahead"
+            f"the entry of {from_ms(self.last_ms).isoformat()} for {self.target.key!r} is more than {ahead} ahead of "
+            f"the server's clock ({from_ms(now).isoformat()}); mend the clock, or raise max_ahead"
         )
         return AheadOfTime(message, stream=self.target.key, appended=appended)
 
@@ -198,11 +198,13 @@ class Chunker(Generic[T]):
         times: Iterable[datetime] | Callable[[T], datetime] | None,
     ) -> None:
         self._encode = codec.encode
-        self._identity = type(codec) is TextCodec
+        self._identity = is_text(codec)
         self._route = route
         self._time_of: Callable[[T], datetime] | None
         self._times: Iterator[datetime] | None
-        self._time_of, self._times = (times, None) if callable(times) else (None, None if times is None else iter(times))
+        self._time_of, self._times = (
+            (times, None) if callable(times) else (None, None if times is None else iter(times))
+        )
         self._target: Target | None = None
         self._newest_ms = 0
 

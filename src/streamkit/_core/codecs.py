@@ -10,7 +10,7 @@ from typing_extensions import TypeVar, override
 
 from streamkit._core import texts
 from streamkit._core.errors import DecodeError, EncodeError, InvalidArgument
-from streamkit._core.protocol import SCALARS, Scalar
+from streamkit._core.protocol import SCALARS, Scalar, storable
 
 T = TypeVar("T", default=dict[str, str])
 """The value type of a stream: ``dict[str, str]`` unless a codec says otherwise."""
@@ -168,19 +168,24 @@ class DataclassCodec(Generic[D]):
 TEXT = TextCodec()
 
 
+def is_text(codec: object) -> bool:
+    """Whether it is the codec of streams that were given none, for which there are shorter ways."""
+    return type(codec) is TextCodec
+
+
 class _Names(dict[bytes, str]):
     """Field names decoded once: streams repeat the same few in every entry."""
 
     def __missing__(self, name: bytes) -> str:
         decoded = name.decode()
-        if len(self) < 1024:  # noqa: PLR2004 - a bound, so that names made of data cannot fill the memory
+        if len(self) < 1024:
             self[name] = decoded
         return decoded
 
 
 def flat_decoder(codec: Codec[T]) -> Callable[[list[bytes]], T]:
     """What reads a value from the flat list of an entry's fields and values; raises whatever the codec raises."""
-    if type(codec) is TextCodec:
+    if is_text(codec):
         names = _Names()
 
         def decode_text(flat: list[bytes]) -> T:
@@ -213,7 +218,7 @@ def check_fields(fields: Encoded, stream: str) -> None:
             msg = f"an entry for {stream!r} has the field name {name!r}; names are str or bytes"
             raise EncodeError(msg)
         if type(value) not in SCALARS:
-            if isinstance(value, (str, bytes, int, float)) and not isinstance(value, bool):
+            if storable(value):
                 continue  # a subclass: an IntEnum or a str subclass still packs as its base does
             msg = (
                 f"the field {name!r} of an entry for {stream!r} is {value!r}; Redis stores str, bytes, int and float: "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamkit._core.codecs import check_fields
 from streamkit._core.errors import EffectFailed, EncodeError, InvalidArgument
-from streamkit._core.protocol import to_bytes
+from streamkit._core.protocol import storable, to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,12 +34,15 @@ KEY_TYPES: Final[dict[str, str]] = {name: kind for kind, names in _TYPES.items()
 """The type that a command's key must have, for commands known to take one key as their first argument."""
 
 _REFUSED: Final = frozenset(
-    "MULTI EXEC DISCARD WATCH UNWATCH SUBSCRIBE PSUBSCRIBE SSUBSCRIBE MONITOR EVAL EVALSHA FCALL SCRIPT FUNCTION "
-    "BLPOP BRPOP BLMOVE BLMPOP BZPOPMIN BZPOPMAX BZMPOP BRPOPLPUSH XREAD XREADGROUP WAIT WAITAOF MSET MSETNX RENAME "
-    "RENAMENX COPY SMOVE LMOVE RPOPLPUSH BITOP SORT ZUNIONSTORE ZINTERSTORE ZDIFFSTORE ZRANGESTORE SUNIONSTORE "
-    "SINTERSTORE SDIFFSTORE PFMERGE GEOSEARCHSTORE XGROUP OBJECT MIGRATE FLUSHALL FLUSHDB SWAPDB SELECT AUTH HELLO "
-    "CLIENT CONFIG SHUTDOWN REPLICAOF FAILOVER PUBLISH SPUBLISH PING KEYS SCAN".split()
+    """
+    MULTI EXEC DISCARD WATCH UNWATCH SUBSCRIBE PSUBSCRIBE SSUBSCRIBE MONITOR EVAL EVALSHA FCALL SCRIPT FUNCTION
+    BLPOP BRPOP BLMOVE BLMPOP BZPOPMIN BZPOPMAX BZMPOP BRPOPLPUSH XREAD XREADGROUP WAIT WAITAOF MSET MSETNX RENAME
+    RENAMENX COPY SMOVE LMOVE RPOPLPUSH BITOP SORT ZUNIONSTORE ZINTERSTORE ZDIFFSTORE ZRANGESTORE SUNIONSTORE
+    SINTERSTORE SDIFFSTORE PFMERGE GEOSEARCHSTORE XGROUP OBJECT MIGRATE FLUSHALL FLUSHDB SWAPDB SELECT AUTH HELLO
+    CLIENT CONFIG SHUTDOWN REPLICAOF FAILOVER PUBLISH SPUBLISH PING KEYS SCAN
+    """.split()  # noqa: SIM905 - a table of words reads better than a list of literals
 )
+"""Commands that block, take several keys or none, or change the connection or the server."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ def emit(target: Target, entry_id: str, fields: Encoded) -> Emit:
 
 def execute(command: tuple[Scalar, ...]) -> Execute:
     """Check a command; raises InvalidArgument for one that cannot be part of a step."""
-    if len(command) < 2:  # noqa: PLR2004 - a name and a key
+    if len(command) < 2:
         msg = f"execute() takes a command's name, its key and its arguments, not {command!r}"
         raise InvalidArgument(msg)
     name = str(command[0]).upper()
@@ -131,7 +134,7 @@ def execute(command: tuple[Scalar, ...]) -> Execute:
         )
         raise InvalidArgument(msg)
     for word in command:
-        if not isinstance(word, (str, bytes, int, float)) or isinstance(word, bool):
+        if not storable(word):
             msg = f"{name} has the argument {word!r}; Redis takes str, bytes, int and float: convert it"
             raise EncodeError(msg)
     return Execute(command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NoReturn
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, cast
 
 from typing_extensions import TypeVar, override
 
@@ -73,9 +73,10 @@ class Entry(Generic[T_co]):
 
     @override
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Entry) or type(other) is not type(self):
+        if type(other) is not type(self):
             return NotImplemented
-        return (self._stream, self.id, self._value) == (other._stream, other.id, other._value)
+        theirs = cast("Entry[object]", other)
+        return (self._stream, self.id, self._value) == (theirs.stream, theirs.id, theirs.value)
 
     @override
     def __hash__(self) -> int:
@@ -91,14 +92,15 @@ class Entry(Generic[T_co]):
 
 
 _new = object.__new__
-_set_stream: Callable[[Any, str], None] = Entry._stream.__set__  # type: ignore[attr-defined]  # pyright: ignore
-_set_id: Callable[[Any, bytes], None] = Entry._id.__set__  # type: ignore[attr-defined]  # pyright: ignore
-_set_value: Callable[[Any, Any], None] = Entry._value.__set__  # type: ignore[attr-defined,misc]  # pyright: ignore
+# The slots' own setters: the only way past a frozen __setattr__ that costs no more than an assignment.
+_set_stream: Callable[[object, str], None] = Entry.__dict__["_stream"].__set__
+_set_id: Callable[[object, bytes], None] = Entry.__dict__["_id"].__set__
+_set_value: Callable[[object, object], None] = Entry.__dict__["_value"].__set__
 
 
 def read_entry(stream: str, raw_id: bytes, value: V) -> Entry[V]:
     """An entry from an ID as it came from the server, parsed only if somebody asks for it."""
-    entry: Entry[V] = _new(Entry)
+    entry = cast("Entry[V]", _new(Entry))
     _set_stream(entry, stream)
     _set_id(entry, raw_id)
     _set_value(entry, value)

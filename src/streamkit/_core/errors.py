@@ -171,8 +171,8 @@ class CheckpointConflict(CheckpointError):
 
     def __init__(self, checkpoint: str) -> None:
         super().__init__(
-            f"another reader has taken over the checkpoint {checkpoint!r}; this one stops, and nothing it did since its "
-            "last checkpoint was saved. Run one reader per checkpoint, or give each a name of its own"
+            f"another reader has taken over the checkpoint {checkpoint!r}; this one stops, and nothing it did since "
+            "its last checkpoint was saved. Run one reader per checkpoint, or give each a name of its own"
         )
         self.checkpoint = checkpoint
 
@@ -181,7 +181,9 @@ class NotEntered(CheckpointError):
     """The reader was used outside its ``with`` block."""
 
     def __init__(self, what: str) -> None:
-        super().__init__(f"{what} works only inside the reader's with block: `with reader:` (asyncio: `async with reader:`)")
+        super().__init__(
+            f"{what} works only inside the reader's with block: `with reader:` (asyncio: `async with reader:`)"
+        )
 
 
 class CheckpointMismatch(CheckpointError):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from streamkit._core.checkpoints import LeftPartition, Place
 from streamkit._core.errors import CheckpointMismatch, InvalidArgument, InvalidEntryId, NotAPartition
 from streamkit._core.ids import NEW, ZERO, Beginning, EntryId
-from streamkit._core.observers import Gap, GapCause, LateEntries, Position
+from streamkit._core.observers import Gap, GapCause, LateEntries
 from streamkit._core.times import from_ms, span_ms
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def reconcile(place: Place, facts: StreamFacts) -> tuple[Place, Gap | None]:
     return place, None
 
 
-def _first_look(
-    place: Place, facts: StreamFacts, removed: int, *, before_first: bool
-) -> tuple[Place, Gap | None]:
+def _first_look(place: Place, facts: StreamFacts, removed: int, *, before_first: bool) -> tuple[Place, Gap | None]:
     """The same for a place of which it is not known yet how many entries lie before it."""
     if place.id == ZERO:
         return replace(place, entries_read=removed), None
@@ -162,7 +160,7 @@ class Follower:
                 self.partitioning.parse(place.stream)
                 return
         except NotAPartition as error:
-            msg = f"checkpoint {checkpoint!r} belongs to another stream: {error}; give this reader a checkpoint of its own"
+            msg = f"checkpoint {checkpoint!r} belongs to another stream: {error}; give this reader one of its own"
             raise CheckpointMismatch(msg) from None
         if place.stream != self.name:
             msg = (
@@ -233,16 +231,14 @@ class Follower:
         gap = None if drained else _gap(self._why_gone(place, glance.now), place, fresh, lost=None, until=until)
         return Arrival(fresh, gap)
 
-    def _arrive(
-        self, place: Place, here: Partition, target: Partition, glance: Glance, *, drained: bool
-    ) -> Arrival:
+    def _arrive(self, place: Place, here: Partition, target: Partition, glance: Glance, *, drained: bool) -> Arrival:
         assert self.partitioning is not None  # noqa: S101 - only partitions have a target
         current = glance.current
         left = place.left if current is None else LeftPartition(place.stream, place.id, current.entries_added)
         arrived = Place(target.key, ZERO, 0, left)
         missing: list[Partition] = []
         between = self.partitioning.after(here)
-        while between.start < target.start and len(missing) < 2:  # noqa: PLR2004 - the first and whether there are more
+        while between.start < target.start and len(missing) < 2:
             missing.append(between)
             between = self.partitioning.after(between)
         last = self.partitioning.at(target.start - 1)
@@ -286,16 +282,12 @@ def parse_start(
     start: datetime | EntryId | str | Beginning | None, name: str, partitioning: Partitioning | None
 ) -> Start:
     """Check a start; raises InvalidEntryId, NotAPartition or NaiveDatetime for one that means nothing."""
-    if start is None:
+    if start is None or (start == name and partitioning is None):
         return Start()
     if isinstance(start, Beginning):
         return Start(new=start is NEW)
-    if isinstance(start, EntryId):
-        return Start(at=start)
     if not isinstance(start, str):
-        return Start(at=EntryId.at(start))
-    if start == name and partitioning is None:
-        return Start()
+        return Start(at=start if isinstance(start, EntryId) else EntryId.at(start))
     try:
         return Start(at=EntryId.parse(start))
     except InvalidEntryId:

@@ -16,9 +16,13 @@ def companion(key: str, suffix: str) -> str:
     return f"{key}:{suffix}" if tagged else f"{{{key}}}:{suffix}"
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
 def require_key(name: str, key: str) -> str:
     """Check that a key is a non-empty str and return it."""
-    if not isinstance(key, str) or not key:  # pyright: ignore[reportUnnecessaryIsInstance] - untyped callers
+    if not _is_text(key) or not key:
         msg = f"{name} must be a non-empty str, not {key!r}"
         raise InvalidArgument(msg)
     return key

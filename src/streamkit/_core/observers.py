@@ -169,7 +169,7 @@ class LoggingObserver(Observer):
     @override
     def on_late(self, late: LateEntries) -> None:
         logger.warning(
-            "%d entries came to %s after it was left at %s (newest %s) and are not read; raise grace, or mend the producer",
+            "%d entries came to %s after it was left at %s (newest %s), and are not read; raise grace",
             late.count,
             late.stream,
             late.after,
@@ -205,7 +205,9 @@ class LoggingObserver(Observer):
 
     @override
     def on_unsaved(self, checkpoint: str, error: Exception) -> None:
-        logger.error("stopped before checkpoint %s could be saved (%s); its last entries will be read again", checkpoint, error)
+        logger.error(
+            "stopped before checkpoint %s could be saved (%s); its last entries will be read again", checkpoint, error
+        )
 
     @override
     def on_eviction_policy(self, policy: str) -> None:

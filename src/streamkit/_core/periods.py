@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, ClassVar
@@ -110,13 +111,11 @@ class Partitioning:
     def parse(self, key: str) -> Partition:
         """The partition of this key; raises NotAPartition for a name that is none, however close."""
         prefix = f"{self.name}:"
-        try:
-            if not key.startswith(prefix):
-                raise ValueError
-            start = datetime.strptime(key[len(prefix) :], self.period.suffix).replace(tzinfo=timezone.utc)
-            partition = self._starting(start)
-        except ValueError:
-            partition = None
+        partition = None
+        if key.startswith(prefix):
+            with suppress(ValueError, OverflowError):
+                start = datetime.strptime(key[len(prefix) :], self.period.suffix).replace(tzinfo=timezone.utc)
+                partition = self._starting(start)
         # strptime takes "2025011" for the 1st: only a name that we would write ourselves counts.
         if partition is None or partition.key != key:
             raise NotAPartition(key, self.name, self._starting(from_ms(1_735_689_600_000)).key)

@@ -13,6 +13,11 @@ Command: TypeAlias = "tuple[Scalar, ...]"
 SCALARS = frozenset({str, bytes, int, float})
 
 
+def storable(value: object) -> bool:
+    """Whether Redis can store a value as it is: bool is refused, since it would read back as something else."""
+    return isinstance(value, (str, bytes, int, float)) and not isinstance(value, bool)
+
+
 def to_bytes(value: Scalar) -> bytes:
     """A value as Redis stores it."""
     if isinstance(value, bytes):

@@ -107,5 +107,7 @@ def server_facts(server: Reply, memory: Reply) -> ServerFacts:
     version = facts.get("valkey_version") or facts.get("redis_version", "0")
     compatible = facts.get("redis_version", version)
     return ServerFacts(
-        version=version, major=int(compatible.split(".")[0]), eviction_policy=facts.get("maxmemory_policy", "noeviction")
+        version=version,
+        major=int(compatible.split(".")[0]),
+        eviction_policy=facts.get("maxmemory_policy", "noeviction"),
     )

@@ -27,7 +27,7 @@ class Script:
 
 
 def _read(name: str) -> str:
-    return resources.files("streamkit").joinpath("scripts", f"{name}.lua").read_text(encoding="utf-8")
+    return (resources.files("streamkit") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
 
 
 def _load(name: str) -> Script:

@@ -113,7 +113,7 @@ class StateSchema(Generic[S]):
             return self._initial
         values = self._read(fields)
         kept = {name: getattr(self._initial, name) for name in self._columns}
-        return cast("S", type(self._initial)(**{**copy.deepcopy(kept), **values}))
+        return type(self._initial)(**{**copy.deepcopy(kept), **values})
 
     def _migrated(self, fields: Mapping[str, bytes], version: int) -> dict[str, bytes]:
         if self._migrate is None:

@@ -28,9 +28,13 @@ def span_ms(span: timedelta) -> int:
     return span // _MILLISECOND
 
 
+def _is_span(value: object) -> bool:
+    return isinstance(value, timedelta)
+
+
 def require_positive(name: str, span: timedelta, *, zero: bool = False) -> timedelta:
     """Check that a span of time is above zero (or, with ``zero``, not below it) and return it."""
-    if not isinstance(span, timedelta):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without a type checker
+    if not _is_span(span):
         msg = f"{name} must be a timedelta, not {span!r}; for seconds write timedelta(seconds=...)"
         raise InvalidArgument(msg)
     if span < timedelta(0) or (not zero and span < _MILLISECOND):

@@ -11,13 +11,14 @@ import inspect
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from redis import ConnectionPool, exceptions
 
 from streamkit._core import commands
-from streamkit._core.errors import InvalidArgument, ServerTooOld, ServerUnavailable
+from streamkit._core.errors import InvalidArgument, ServerTooOld
 from streamkit._core.protocol import pack
 from streamkit._core.refusals import Refusal, refusal, typed
 from streamkit._core.replies import Reply, ServerFacts, raise_error, server_facts
@@ -124,11 +125,11 @@ class Link:
         self.flush()
         return self.collect(ticket)
 
-    def run(self, script: Script, call: Callable[[bool], Command]) -> Reply:
-        """Run a script, by its SHA1 if the server has seen it; ``call(known)`` builds the command."""
-        (reply,) = self.exchange(call(self.knows(script)))
+    def run(self, script: Script, build: Callable[..., Command]) -> Reply:
+        """Run a script, by its SHA1 if the server has seen it; ``build(known=...)`` gives the command."""
+        (reply,) = self.exchange(build(known=self.knows(script)))
         if self.learn(script, reply):
-            (reply,) = self.exchange(call(False))
+            (reply,) = self.exchange(build(known=False))
             self.learn(script, reply)
         return raise_error(reply)
 
@@ -256,7 +257,7 @@ class Server:
         self.facts()
         with self.borrow() as link:
             try:
-                return link.run(script, lambda known: script.call(keys, arguments, known=known))
+                return link.run(script, partial(script.call, keys, arguments))
             except exceptions.ResponseError as error:
                 raise typed(error, doing=doing, key=keys[0]) from error
 
@@ -285,14 +286,8 @@ class Server:
             raise typed(error, doing="asking for INFO") from error
         if facts.major < LEAST_MAJOR:
             raise ServerTooOld(facts.version, f"{LEAST_MAJOR}.0")
-        self._known.native_idempotency = isinstance(native, list) and bool(native) and native[0] is not None
+        self._known.native_idempotency = native not in (None, [], [None]) and not isinstance(native, Exception)
         self._known.facts = facts
-
-
-def unavailable(error: Exception, doing: str) -> ServerUnavailable | None:
-    """The error as one that passes, if it is one."""
-    found = typed(error, doing=doing)
-    return found if isinstance(found, ServerUnavailable) else None
 
 
 def _address(settings: dict[str, Any]) -> str:
@@ -301,8 +296,8 @@ def _address(settings: dict[str, Any]) -> str:
 
 
 # redis-py before 5.3 wants a command name here, later ones warn about it.
-def _pool_arguments(pool_class: type) -> tuple[str, ...]:
-    name = inspect.signature(inspect.unwrap(pool_class.get_connection)).parameters["command_name"]  # type: ignore[attr-defined]
+def _pool_arguments(pool_class: Any) -> tuple[str, ...]:
+    name = inspect.signature(inspect.unwrap(pool_class.get_connection)).parameters["command_name"]
     return ("_",) if name.default is inspect.Parameter.empty else ()
 
 

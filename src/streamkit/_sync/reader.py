@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import enum
 import time
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, cast, overload
 
@@ -13,83 +11,37 @@ from typing_extensions import TypeVar
 
 from streamkit._core import commands, effects
 from streamkit._core.appends import Target
-from streamkit._core.checkpoints import Checkpoint, Place
-from streamkit._core.codecs import TEXT, Encoded, Fields, FieldsIn, flat_decoder, undecodable
+from streamkit._core.checkpoints import Checkpoint
+from streamkit._core.codecs import TEXT, Codec, Fields, FieldsIn, flat_decoder, undecodable
 from streamkit._core.dead_letters import undecodable_letter
 from streamkit._core.entries import Entry, read_entry
-from streamkit._core.errors import InvalidArgument, NotEntered, ServerUnavailable
+from streamkit._core.errors import InvalidArgument, NotEntered
 from streamkit._core.following import (
     Follower,
-    Glance,
-    Move,
-    deleted_tail,
-    late_entries,
     parse_start,
-    reconcile,
-    resolve_start,
 )
-from streamkit._core.ids import ZERO, Beginning, EntryId
+from streamkit._core.ids import Beginning, EntryId
 from streamkit._core.keys import companion, require_key
-from streamkit._core.observers import GapCause, LoggingObserver, Observer, Position
-from streamkit._core.refusals import Refusal, refusal, typed
-from streamkit._core.replies import RawEntry, Reply, StreamFacts, entries_of_one, milliseconds, stream_facts
+from streamkit._core.observers import LoggingObserver, Observer, Position
 from streamkit._core.states import Migration, S, StateSchema
 from streamkit._core.times import require_positive, span_ms, to_ms
 from streamkit._sync._runtime import Client, Stopping
 from streamkit._sync.connections import Server
-from streamkit._sync.keeping import Keeper, Refused, Rewound
-from streamkit._sync.lines import Line
+from streamkit._sync.keeping import Keeper
+from streamkit._sync.reading import Reading, Turn
 from streamkit._sync.sources import Appendable, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from streamkit._core.protocol import Command
-    from streamkit._sync.connections import Link, Ticket
 
 T = TypeVar("T", default=dict[str, str])
 V = TypeVar("V")
 W = TypeVar("W")
 X = TypeVar("X")
-
-SLICE_MS = 500
-"""How long one blocking read lasts, in ms: what a stop waits for, at most."""
-LATE_LOOK = 1.0
-"""Seconds between two looks at the partition that was left, while there is enough to read."""
-
-
-class _Next(enum.Enum):
-    GO_ON = "go on"
-    RESTART = "restart"
-    END = "end"
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Entries of one read, and the place before them."""
-
-    place: Place
-    entries: Sequence[RawEntry]
-
-    def place_after(self, taken: int) -> Place:
-        """The place once so many of the entries are handled."""
-        if not taken:
-            return self.place
-        read = self.place.entries_read
-        entry_id = EntryId.parse(self.entries[taken - 1][0])
-        return replace(self.place, id=entry_id, entries_read=None if read is None else read + taken)
-
-
-@dataclass(frozen=True)
-class _Look:
-    """A read on its way: where it looks, and whether also at the partition left before."""
-
-    place: Place
-    ticket: Ticket
-    left: bool
 
 
 class CheckpointedReader(Generic[T, S]):
@@ -222,27 +174,29 @@ class CheckpointedReader(Generic[T, S]):
         self._server = Server(client)
         self._checkpoint = require_key("checkpoint", checkpoint)
         self._dead_letters = companion(checkpoint, "dead-letters") if dead_letters is None else dead_letters
-        self._count = count
-        self._commit_interval = require_positive("commit_interval", commit_interval, zero=True).total_seconds()
         if isinstance(source, Source):
             name, partitioning, codec = source._name, source._partitioning, source._codec  # noqa: SLF001
             self._server.require_same(source._server, f"the source {name!r}")  # noqa: SLF001
         else:
             name, partitioning, codec = require_key("source", source), None, TEXT
-        self._decode = flat_decoder(codec)
-        self._start = parse_start(start, name, partitioning)
+        self._decode: Callable[[list[bytes]], T] = flat_decoder(cast("Codec[T]", codec))
         grace_ms = span_ms(require_positive("grace", grace, zero=True))
-        self._follower = Follower(name, partitioning, grace=grace_ms, follow=follow)
-        self._schema: StateSchema[Any] = StateSchema(
-            state, version=state_version, migrate=migrate, checkpoint=checkpoint
-        )
+        schema: StateSchema[Any] = StateSchema(state, version=state_version, migrate=migrate, checkpoint=checkpoint)
         self._observer = LoggingObserver() if observer is None else observer
         self._stopping = Stopping()
-        self._line = Line(self._server, self._observer, self._stopping)
-        self._keeper: Keeper[Any] = Keeper(checkpoint, self._schema)
-        self._state: Any = self._schema.initial()
-        self._entered = self._loaded = False
-        self._forget()
+        self._keeper: Keeper[Any] = Keeper(checkpoint, schema)
+        self._reading = Reading(
+            server=self._server,
+            follower=Follower(name, partitioning, grace=grace_ms, follow=follow),
+            keeper=self._keeper,
+            schema=schema,
+            start=parse_start(start, name, partitioning),
+            observer=self._observer,
+            stopping=self._stopping,
+            count=count,
+            commit_interval=require_positive("commit_interval", commit_interval, zero=True).total_seconds(),
+        )
+        self._entered = False
 
     def __enter__(self) -> Self:
         """Connect, load state and position, and take the checkpoint over.
@@ -255,16 +209,7 @@ class CheckpointedReader(Generic[T, S]):
             WrongKeyType: The source or the checkpoint is a key of another type.
         """
         self._stopping.bind()
-        try:
-            facts = self._server.facts()
-            if facts.eviction_policy not in {"noeviction", "unknown"}:
-                self._observer.on_eviction_policy(facts.eviction_policy)
-            self._load(self._line.link())
-        except BaseException as error:
-            self._line.close()
-            if isinstance(error, Refused):
-                raise error.error from None
-            raise
+        self._reading.open()
         self._entered = True
         return self
 
@@ -272,9 +217,9 @@ class CheckpointedReader(Generic[T, S]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Disconnect; saves nothing, since a loop that ended well has saved."""
-        self._entered = self._loaded = False
+        self._entered = False
         self._stopping.clear()
-        self._line.close()
+        self._reading.close()
 
     def __iter__(self) -> Iterator[Entry[T]]:
         """The entries, one by one; asking for the next one says that this one is handled."""
@@ -283,11 +228,11 @@ class CheckpointedReader(Generic[T, S]):
     @property
     def state(self) -> S:
         """Your state: change it in place, or assign it. Saved with the position of the entry it belongs to."""
-        return cast("S", self._state)
+        return cast("S", self._reading.state)
 
     @state.setter
     def state(self, state: S) -> None:
-        self._state = state
+        self._reading.state = state
 
     @property
     def position(self) -> Position:
@@ -296,11 +241,10 @@ class CheckpointedReader(Generic[T, S]):
         Raises:
             NotEntered: Nothing was loaded yet.
         """
-        if self._batch is not None and self._taken:
-            return self._batch.place_after(self._taken).position
-        if self._handled is None:
+        position = self._reading.position
+        if position is None:
             raise NotEntered("position")
-        return self._handled.position
+        return position
 
     @overload
     def emit(
@@ -325,13 +269,13 @@ class CheckpointedReader(Generic[T, S]):
         ms = None if at is None else at.ms if isinstance(at, EntryId) else to_ms(at)
         entry_id = "*" if at is None else str(at) if isinstance(at, EntryId) else f"{ms}-*"
         if isinstance(stream, str):
-            target, fields = Target(require_key("stream", stream)), cast("Encoded", value)
+            target, fields = Target(require_key("stream", stream)), value
         else:
             self._server.require_same(stream._server, f"the stream {stream.name!r}")  # noqa: SLF001
-            target, fields = stream._target(ms), cast("Encoded", stream._codec.encode(value))  # noqa: SLF001
-        self._hold(effects.emit(target, entry_id, fields))
+            target, fields = stream._target(ms), stream._codec.encode(value)  # noqa: SLF001
+        self._reading.hold(effects.emit(target, entry_id, fields))
 
-    def execute(self, *command: str | bytes | int | float) -> None:
+    def execute(self, *command: str | bytes | float) -> None:
         """Run a command in the step that saves the entry in hand.
 
         For commands that write one key, named by their first argument, and that cannot fail on a key of the right
@@ -344,7 +288,7 @@ class CheckpointedReader(Generic[T, S]):
 
         Sends nothing by itself.
         """
-        self._hold(effects.execute(command))
+        self._reading.hold(effects.execute(command))
 
     def commit(self) -> None:
         """Save now: everything handled so far, the entry in hand and its effects included.
@@ -356,10 +300,7 @@ class CheckpointedReader(Generic[T, S]):
         """
         if not self._entered:
             raise NotEntered("commit()")
-        if self._batch is not None:
-            self._restart = self._persist(self._batch.place_after(self._taken)) is _Next.RESTART
-        elif self._handled is not None:
-            self._persist(self._handled)
+        self._reading.commit()
 
     def saved(self) -> Checkpoint[S] | None:
         """What is saved, read afresh and without taking it over; None: nothing. Sends HGETALL.
@@ -373,361 +314,43 @@ class CheckpointedReader(Generic[T, S]):
         return None if found is None else Checkpoint(found.place.position, found.state)
 
     def reset(self) -> None:
-        """Delete the checkpoint: the next start begins at ``start``. A reader at work on it begins anew. Sends UNLINK."""
+        """Delete the checkpoint: the next start begins at ``start``, and a reader at work on it begins anew.
+
+        Sends UNLINK.
+        """
         self._server.call(commands.unlink(self._checkpoint), doing=f"UNLINK of {self._checkpoint!r}")
 
     def stop(self) -> None:
         """End the loop after the entry in hand, within a second; from a signal handler or any thread or task."""
         self._stopping.request()
 
-    # -- the loop -----------------------------------------------------------------------------------------------------
-
     def _entries(self) -> Iterator[Entry[T]]:
         if not self._entered:
             raise NotEntered("iterating")
-        self._begin()
-        clock, decode, stopping = time.monotonic, self._decode, self._stopping
-        while (batch := self._next_batch()) is not None:
+        reading, stopping, clock, decode = self._reading, self._stopping, time.monotonic, self._decode
+        reading.begin()
+        while (batch := reading.next_batch()) is not None:
             stream = batch.place.stream
             for taken, (raw_id, flat) in enumerate(batch.entries, 1):
-                self._taken = taken
+                reading.taken = taken
                 try:
-                    entry = read_entry(stream, raw_id, decode(flat))
+                    entry: Entry[T] = read_entry(stream, raw_id, decode(flat))
                 except Exception as error:  # noqa: BLE001 - whatever a codec raises
                     self._bury(stream, raw_id, flat, error)
                 else:
                     yield entry
-                if clock() >= self._due or stopping.requested or self._heavy or self._restart:
-                    turn = self._midway(batch, taken)
-                    if turn is _Next.END:
+                if clock() >= reading.due or stopping.requested or reading.urgent:
+                    turn = reading.midway(batch, taken)
+                    if turn is Turn.END:
                         return
-                    if turn is _Next.RESTART:
+                    if turn is Turn.RESTART:
                         break
             else:
-                self._finished(batch)
-
-    def _begin(self) -> None:
-        """Load anew, unless entering the reader has just done so."""
-        if not self._loaded:
-            self._forget()
-            self._keeper.forget()
-            self._line.close()
-            self._load(self._line.link())
-        self._loaded = False
-        assert self._handled is not None  # noqa: S101 - _load set it
-        self._observer.on_start(self._handled.position)
-
-    def _forget(self) -> None:
-        self._handled: Place | None = None
-        self._dirty = self._heavy = self._restart = False
-        self._batch: _Batch | None = None
-        self._taken = 0
-        self._look: _Look | None = None
-        self._effects: list[effects.Emit | effects.Execute] = []
-        self._effect_bytes = 0
-        self._due = 0.0
-        self._late_due = 0.0
-        self._drained = False
-
-    def _load(self, link: Link, *, again: bool = False) -> None:
-        saved = None
-        while saved is None:
-            # Read first: a program that cannot use the state must not take it from one that can.
-            found = self._keeper.load(link)
-            if found is None:
-                first = self._resolve(link)
-            else:
-                first = None
-                self._follower.check(found.place, self._checkpoint)
-            saved = self._keeper.take(link, first, self._schema.initial(), again=again)
-        self._state = saved.state
-        self._handled = saved.place
-        self._loaded = True
-
-    def _resolve(self, link: Link) -> Place:
-        partitioning = self._follower.partitioning
-        now, existing = 0, list[str]()
-        if partitioning is not None:
-            (reply,) = link.exchange(commands.TIME)
-            now = milliseconds(reply)
-            existing = self._existing(link, [partition.key for partition in partitioning.horizon(now)])
-        key, behind = resolve_start(self._start, self._follower.name, partitioning, now, existing)
-        if behind is not None:
-            return Place(key, behind)
-        (reply,) = link.exchange(commands.xinfo_stream(key))
-        facts = self._facts(key, reply)
-        return Place(key, ZERO) if facts is None else Place(key, facts.last_id, facts.entries_added)
-
-    def _existing(self, link: Link, keys: Sequence[str]) -> list[str]:
-        found = link.exchange(*map(commands.exists, keys))
-        return [key for key, exists in zip(keys, found, strict=True) if exists == 1]
-
-    def _next_batch(self) -> _Batch | None:
-        """The next entries to hand out, what was handled being saved on the way; None at the end."""
-        while True:
-            try:
-                return self._advance()
-            except (ServerUnavailable, Refused, Rewound) as event:
-                if not self._overcome(event):
-                    return None
-
-    def _overcome(self, event: ServerUnavailable | Refused | Rewound) -> bool:
-        """Wait out a failure, or reload after a rewind; False if it is time to stop instead."""
-        self._look = None
-        try:
-            if isinstance(event, Rewound):
-                self._rewind()
-                return True
-            error = event.error if isinstance(event, Refused) else event
-        except (ServerUnavailable, Refused) as failed:
-            error = failed.error if isinstance(failed, Refused) else failed
-        if not isinstance(event, Refused):
-            self._keeper.lost()
-        if self._stopping.requested:
-            if self._dirty or self._keeper.unsettled or self._taken:
-                self._observer.on_unsaved(self._checkpoint, error)
-            return False
-        self._line.pause(error, lost=not isinstance(event, Refused))
-        return True
-
-    def _rewind(self) -> None:
-        self._keeper.forget()
-        self._forget()
-        self._load(self._line.link(), again=True)
-        self._loaded = False
-        assert self._handled is not None  # noqa: S101 - _load set it
-        self._observer.on_rewound(self._checkpoint, self._handled.position)
-
-    def _advance(self) -> _Batch | None:
-        link = self._line.link()
-        self._keeper.settle(link)
-        if self._stopping.requested:
-            self._save(link)
-            return None
-        assert self._handled is not None  # noqa: S101 - _load set it
-        if self._look is None:
-            self._look = self._send_look(link, self._handled)
-            link.flush()
-        replies = link.collect(self._look.ticket)
-        look, self._look = self._look, None
-        self._line.answered()
-        if look.left:
-            self._check_left(replies[-3])
-        batch = self._received(self._facts(look.place.stream, replies[-2]), replies[-1])
-        if batch is not None:
-            return self._hand_out(link, batch)
-        self._save(link)
-        return self._wait(link)
-
-    def _send_look(self, link: Link, place: Place) -> _Look:
-        """Queue a read behind a place; XINFO goes first, so that what it says holds when the read begins."""
-        left = place.left is not None and time.monotonic() >= self._late_due
-        asked: list[Command] = []
-        if left and place.left is not None:
-            self._late_due = time.monotonic() + LATE_LOOK
-            asked.append(commands.xinfo_stream(place.left.stream))
-        asked += (commands.xinfo_stream(place.stream), commands.xread(place.stream, place.id, self._count))
-        return _Look(place, link.prepare(*asked), left)
-
-    def _hand_out(self, link: Link, batch: _Batch) -> _Batch:
-        """Save what was handled and read on behind the batch, in one write, before the batch is handled."""
-        if self._dirty:
-            self._prepare_save(link)
-        self._look = self._send_look(link, batch.place_after(len(batch.entries)))
-        link.flush()
-        self._batch, self._taken, self._drained = batch, 0, False
-        self._due = time.monotonic() + self._commit_interval
-        return batch
-
-    def _received(self, facts: StreamFacts | None, reply: Reply) -> _Batch | None:
-        """Hold a read against what XINFO said before it: the entries, if they are the ones to go on with."""
-        assert self._handled is not None  # noqa: S101 - _load set it
-        entries = entries_of_one(self._checked(self._handled.stream, reply))
-        if facts is not None:
-            place, gap = reconcile(self._handled, facts)
-            self._stand(place)
-            if gap is not None:
-                self._observer.on_gap(gap)
-                if gap.cause is GapCause.RECREATED:
-                    return None
-        return _Batch(self._handled, entries) if entries else None
-
-    def _stand(self, place: Place) -> None:
-        """Note a place that was reached without handling an entry; only a move is worth a checkpoint of its own."""
-        assert self._handled is not None  # noqa: S101 - _load set it
-        if (place.stream, place.id) != (self._handled.stream, self._handled.id):
-            self._dirty = True
-        self._handled = place
-
-    def _wait(self, link: Link) -> _Batch | None:
-        """Everything is handled and saved: look around, move on, or wait, until there are entries or an end."""
-        told = False
-        while not self._stopping.requested:
-            batch, move = self._look_around(link)
-            if batch is not None:
-                return self._hand_out(link, batch)
-            self._save(link)
-            if move is Move.END:
-                return None
-            if move is not Move.STAY:
-                told = False
-                continue
-            assert self._handled is not None  # noqa: S101 - _load set it
-            if not told:
-                self._observer.on_waiting(self._handled.position)
-                told = True
-            (reply,) = link.exchange(
-                commands.xread(self._handled.stream, self._handled.id, self._count, block_ms=SLICE_MS)
-            )
-            if isinstance(reply, Exception) and str(reply).startswith("UNBLOCKED"):
-                continue
-            batch = self._received(None, reply)
-            if batch is not None:
-                return self._hand_out(link, batch)
-        return None
-
-    def _look_around(self, link: Link) -> tuple[_Batch | None, Move]:
-        """One look at fence, clock and keys, the next partition before the current one; and what follows from it."""
-        place = self._handled
-        assert place is not None  # noqa: S101 - _load set it
-        following = self._follower.next_key(place)
-        fence, now, ahead, left, current, read = link.exchange(
-            self._keeper.fence(),
-            commands.TIME,
-            commands.xinfo_stream(following or place.stream),
-            commands.xinfo_stream(place.left.stream if place.left else place.stream),
-            commands.xinfo_stream(place.stream),
-            commands.xread(place.stream, place.id, self._count),
-        )
-        self._line.answered()
-        self._keeper.judge(fence)
-        if place.left is not None:
-            self._check_left(left)
-        facts = self._facts(place.stream, current)
-        batch = self._received(facts, read)
-        if batch is not None:
-            return batch, Move.STAY
-        glance = Glance(milliseconds(now), facts, self._facts(following, ahead) if following else None)
-        return None, self._decide(link, glance)
-
-    def _decide(self, link: Link, glance: Glance) -> Move:
-        place = self._handled
-        assert place is not None  # noqa: S101 - _load set it
-        facts = glance.current
-        if facts is not None and facts.last_id > place.id:
-            # Something was there when XINFO looked, and the read behind it found nothing.
-            place, gap = deleted_tail(place, facts)
-            self._stand(place)
-            self._observer.on_gap(gap)
-            return Move.NEXT
-        if facts is None and self._follower.partitioning is None:
-            place, gap = self._follower.gone(place, glance.now, drained=self._drained)
-            self._stand(place)
-            if gap is not None:
-                self._observer.on_gap(gap)
-        move = self._follower.move(place, glance)
-        if move is Move.NEXT and facts is not None:
-            self._stand(self._follower.to_next(place, facts))
-            self._moved(place)
-        elif move is Move.SEARCH:
-            move = self._search(link, place, glance)
-        self._drained = facts is not None
-        return move
-
-    def _search(self, link: Link, place: Place, glance: Glance) -> Move:
-        existing = self._existing(link, self._follower.candidates(place, glance.now))
-        move, arrival = self._follower.after_search(place, glance, existing, drained=self._drained)
-        if arrival is not None:
-            self._stand(arrival.place)
-            if arrival.gap is not None:
-                self._observer.on_gap(arrival.gap)
-            if arrival.skipped is not None:
-                self._observer.on_skip(*arrival.skipped)
-            if arrival.place.stream != place.stream:
-                self._moved(place)
-        return move
-
-    def _moved(self, left: Place) -> None:
-        assert self._handled is not None  # noqa: S101 - it was moved
-        self._drained = False
-        self._late_due = 0.0
-        self._observer.on_partition(self._handled.position, left.position)
-
-    def _check_left(self, reply: Reply) -> None:
-        assert self._handled is not None  # noqa: S101 - _load set it
-        if self._handled.left is None:
-            return
-        self._handled, late = late_entries(self._handled, self._facts(self._handled.left.stream, reply))
-        if late is not None:
-            self._dirty = True
-            self._observer.on_late(late)
-
-    # -- saving -------------------------------------------------------------------------------------------------------
-
-    def _finished(self, batch: _Batch) -> None:
-        self._handled = batch.place_after(len(batch.entries))
-        self._dirty = True
-        self._batch, self._taken = None, 0
-
-    def _midway(self, batch: _Batch, taken: int) -> _Next:
-        """Save in the middle of a batch: the interval has passed, effects pile up, or the loop is to stop."""
-        turn = _Next.RESTART if self._restart else self._persist(batch.place_after(taken))
-        self._restart = False
-        if turn is _Next.GO_ON and self._stopping.requested:
-            return _Next.END
-        self._due = time.monotonic() + self._commit_interval
-        return turn
-
-    def _persist(self, place: Place) -> _Next:
-        """Save everything up to a place, whatever it takes."""
-        self._handled, self._dirty = place, True
-        while True:
-            try:
-                link = self._line.link()
-                self._save(link)
-                self._line.answered()
-            except (ServerUnavailable, Refused, Rewound) as event:
-                if not self._overcome(event):
-                    return _Next.END
-                if isinstance(event, Rewound):
-                    return _Next.RESTART
-            else:
-                return _Next.GO_ON
-
-    def _save(self, link: Link) -> None:
-        self._keeper.settle(link)
-        if self._dirty:
-            self._prepare_save(link)
-            link.flush()
-            self._keeper.settle(link)
-
-    def _prepare_save(self, link: Link) -> None:
-        assert self._handled is not None  # noqa: S101 - there is something to save
-        self._keeper.prepare(link, self._handled, self._state, self._effects)
-        self._effects, self._effect_bytes = [], 0
-        self._dirty = self._heavy = False
-
-    def _hold(self, effect: effects.Emit | effects.Execute) -> None:
-        self._effects.append(effect)
-        self._effect_bytes += effect.size
-        self._heavy = len(self._effects) >= effects.STEP_EFFECTS or self._effect_bytes >= effects.STEP_BYTES
+                reading.finished(batch)
 
     def _bury(self, stream: str, raw_id: bytes, flat: list[bytes], reason: Exception) -> None:
         error = undecodable(stream, raw_id, flat, reason)
         error.__cause__ = reason
         now = time.time_ns() // 1_000_000
-        self._hold(undecodable_letter(self._dead_letters, error, self._checkpoint, now))
+        self._reading.hold(undecodable_letter(self._dead_letters, error, self._keeper.checkpoint, now))
         self._observer.on_dead_letter(self._dead_letters, error)
-
-    def _facts(self, key: str, reply: Reply) -> StreamFacts | None:
-        if isinstance(reply, Exception) and "no such key" in str(reply):
-            return None
-        return stream_facts(self._checked(key, reply))
-
-    def _checked(self, key: str, reply: Reply) -> Reply:
-        if isinstance(reply, Exception):
-            error = typed(reply, doing=f"reading {key!r}", key=key)
-            if isinstance(error, ServerUnavailable) and refusal(reply) is Refusal.WAIT:
-                raise Refused(error)
-            raise error
-        return reply

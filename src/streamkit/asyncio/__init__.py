@@ -35,26 +35,31 @@ from streamkit._core.errors import (
     UnsupportedType,
     WrongKeyType,
 )
-from streamkit._core.ids import NEW, EntryId
+from streamkit._core.ids import NEW, Beginning, EntryId
 from streamkit._core.infos import StreamInfo
 from streamkit._core.observers import Gap, GapCause, LateEntries, LoggingObserver, Observer, Position
 from streamkit._core.periods import Period
+from streamkit._core.protocol import Scalar
+from streamkit._core.states import Migration
 from streamkit.asyncio.capped import CappedStream
 from streamkit.asyncio.partitioned import PartitionedStream
 from streamkit.asyncio.reader import CheckpointedReader
-from streamkit.asyncio.sources import Source, Stream
+from streamkit.asyncio.sources import Appendable, Source, Stream
 from streamkit.signals import stop_on_signals
 
 __all__ = [
+    "NEW",
     "AheadOfTime",
     "AppendError",
     "AppendUncertain",
+    "Appendable",
+    "Beginning",
     "CappedStream",
     "Checkpoint",
     "CheckpointConflict",
-    "CheckpointedReader",
     "CheckpointError",
     "CheckpointMismatch",
+    "CheckpointedReader",
     "Codec",
     "CommandFailed",
     "DataclassCodec",
@@ -72,8 +77,8 @@ __all__ = [
     "JsonCodec",
     "LateEntries",
     "LoggingObserver",
+    "Migration",
     "NaiveDatetime",
-    "NEW",
     "NewerStateVersion",
     "NotAPartition",
     "NotEntered",
@@ -86,12 +91,12 @@ __all__ = [
     "RawCodec",
     "ReservedFieldName",
     "RetentionExceeded",
+    "Scalar",
     "ServerError",
     "ServerTooOld",
     "ServerUnavailable",
     "Source",
     "StateError",
-    "stop_on_signals",
     "Stream",
     "StreamInfo",
     "StreamkitError",
@@ -99,4 +104,5 @@ __all__ = [
     "UnknownStateFields",
     "UnsupportedType",
     "WrongKeyType",
+    "stop_on_signals",
 ]

@@ -34,8 +34,8 @@ class Connection(Protocol):
 
     async def connect(self) -> None: ...
     async def disconnect(self) -> None: ...
-    async def send_packed_command(self, command: Any, check_health: bool = ...) -> None: ...
-    async def read_response(self, disable_decoding: bool = ...) -> Any: ...
+    async def send_packed_command(self, command: Any, *, check_health: bool = ...) -> None: ...
+    async def read_response(self, *, disable_decoding: bool = ...) -> Any: ...
 
 
 def no_retries() -> Retry:
@@ -48,7 +48,9 @@ async def reply_of(connection: Connection) -> Any:
     return await connection.read_response(disable_decoding=True)
 
 
-async def take(values: AsyncIterator[T] | Iterator[T], count: int, seconds: float) -> tuple[list[T], bool, Exception | None]:
+async def take(
+    values: AsyncIterator[T] | Iterator[T], count: int, seconds: float
+) -> tuple[list[T], bool, Exception | None]:
     """The next values, whether there may be more, and what the iterator raised.
 
     At most ``count``, collected for no longer than about ``seconds``. An error is returned, not raised, so that what
@@ -127,8 +129,8 @@ class Stopping:
         except asyncio.CancelledError:
             if not self._overdue or self._reading is None:
                 raise
-            if hasattr(self._reading, "uncancel"):
-                self._reading.uncancel()
+            # Python 3.11 counts cancellations; this one was ours.
+            getattr(self._reading, "uncancel", int)()
             msg = "stopped while the server did not answer"
             raise TimeoutError(msg) from None
         finally:

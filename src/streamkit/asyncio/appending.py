@@ -214,5 +214,3 @@ class Delivery:
         required = self._sent[-1].guard.token if self._sent else ""
         key = companion(chunk.target.key, "appends")
         return Guard("chunk", key, f"{self._token}:{number}", required, GUARD_WINDOW)
-
-

@@ -77,7 +77,7 @@ class CappedStream(Stream[T], Generic[T]):
         idempotency_window: timedelta = timedelta(minutes=10),
     ) -> None:
         self._trimming = Trimming(maxlen, max_age, approximate, trim_limit)
-        super().__init__(client, key, codec=codec, idempotency_window=idempotency_window)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+        super().__init__(client, key, codec=codec, idempotency_window=idempotency_window)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
     async def trim(self) -> int:
         """Trim now, to the stream's own bound, and give the number of entries removed. Sends TIME and XTRIM."""
@@ -97,6 +97,6 @@ class CappedStream(Stream[T], Generic[T]):
 
     @override
     def _once(self, idempotency_key: str | None, *, numbered: bool) -> Guard:
-        if idempotency_key and numbered and self._server.native_idempotency and self._window <= 86_400_000:  # noqa: PLR2004 - a day
+        if idempotency_key and numbered and self._server.native_idempotency and self._window <= 86_400_000:
             return Guard("native", token=idempotency_key, window_ms=self._window)
         return super()._once(idempotency_key, numbered=numbered)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Generic
+
+from redis.exceptions import ResponseError
 
 from streamkit._core import commands
 from streamkit._core.checkpoints import FENCE, Place, Saved, Session, Step, decode_hash, judge_fence, state_fields
@@ -23,11 +26,11 @@ if TYPE_CHECKING:
     from streamkit.asyncio.connections import Link, Ticket
 
 
-class Rewound(Exception):  # noqa: N818 - a turn of events inside the library, not an error of anybody's
+class Rewound(Exception):
     """The hash was deleted or rolled back under its reader."""
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """The server refuses for now; the connection is fine, and nothing was done."""
 
     def __init__(self, error: ServerUnavailable) -> None:
@@ -78,12 +81,9 @@ class Keeper(Generic[S]):
         fields = {} if first is None else {**first.fields(), **state_fields(self._schema, state)}
         session = self._session if again else replace(self._session, token=uuid.uuid4().hex)
 
-        def call(known: bool) -> Command:  # noqa: FBT001 - what Link.run asks for
-            return session.open(fields, again=again, known=known)
-
         try:
-            status, *rest = await link.run(OPEN, call)
-        except Exception as error:
+            status, *rest = await link.run(OPEN, partial(session.open, fields, again=again))
+        except ResponseError as error:
             raise self._refused(error) from error
         word = text(status)
         if word == "TYPE":
@@ -166,6 +166,10 @@ class Keeper(Generic[S]):
 
     def _refused(self, error: Exception) -> Exception:
         found = typed(error, doing=f"saving checkpoint {self.checkpoint!r}", key=self.checkpoint)
-        if isinstance(found, ServerUnavailable) and refusal(error) is Refusal.WAIT and not isinstance(error, ServerUnavailable):
+        if (
+            isinstance(found, ServerUnavailable)
+            and refusal(error) is Refusal.WAIT
+            and not isinstance(error, ServerUnavailable)
+        ):
             return Refused(found)
         return found

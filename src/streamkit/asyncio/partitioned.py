@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class PartitionedStream(Appendable[T], Generic[T]):
-    """A stream that never ends, kept as one key a period: ``temps:20250101``, ``temps:20250102``, …
+    """A stream that never ends, kept as one key a period: ``temps:20250101``, ``temps:20250102`` and so on.
 
     Each key expires ``retention`` after its newest entry; the expiry moves with every write, in the same step. Any
     other program may write the same keys with plain XADD and EXPIREAT: they are found by their names and read as our
@@ -117,7 +117,9 @@ class PartitionedStream(Appendable[T], Generic[T]):
         return sum(info.length for info in await self.info())
 
     async def info(self) -> Sequence[StreamInfo]:
-        """What the server says of each partition that exists, oldest first. Sends XINFO STREAM and PEXPIRETIME for each.
+        """What the server says of each partition that exists, oldest first.
+
+        Sends XINFO STREAM and PEXPIRETIME for each.
 
         Raises:
             WrongKeyType: One of the keys holds no stream.

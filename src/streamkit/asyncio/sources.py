@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import TypeVar, override
 
 from streamkit._core import commands
 from streamkit._core.appends import Chunk, Chunker, Guard, Target
-from streamkit._core.codecs import TEXT, Codec, Encoded, Fields, FieldsIn
+from streamkit._core.codecs import TEXT, Codec, Fields, FieldsIn
 from streamkit._core.errors import InvalidArgument
 from streamkit._core.ids import EntryId
 from streamkit._core.infos import StreamInfo, stream_info
@@ -114,7 +114,7 @@ class Appendable(Source[T], Generic[T]):
         Sends one EVALSHA (of a script with XADD and what belongs to it). Needs Redis 7.0.
         """
         await self._server.facts()
-        fields = cast("Encoded", self._codec.encode(value))
+        fields = self._codec.encode(value)
         if at is None:
             chunk = Chunk(self._target(None), [fields], None, 0, 0)
         else:
@@ -189,7 +189,7 @@ class Appendable(Source[T], Generic[T]):
             msg = "idempotency_key must not be empty"
             raise InvalidArgument(msg)
         # Hashed when long, so that the guard's memory has a bound.
-        word = idempotency_key if len(idempotency_key) <= 64 else hashlib.sha256(idempotency_key.encode()).hexdigest()  # noqa: PLR2004
+        word = idempotency_key if len(idempotency_key) <= 64 else hashlib.sha256(idempotency_key.encode()).hexdigest()
         return Guard("once", companion(self._name, f"once:{word}"), window_ms=self._window)
 
 
@@ -204,13 +204,9 @@ class Stream(Appendable[T], Generic[T]):
     """
 
     @overload
-    def __init__(
-        self: Stream[Fields], client: Client, key: str, *, idempotency_window: timedelta = ...
-    ) -> None: ...
+    def __init__(self: Stream[Fields], client: Client, key: str, *, idempotency_window: timedelta = ...) -> None: ...
     @overload
-    def __init__(
-        self, client: Client, key: str, *, codec: Codec[T], idempotency_window: timedelta = ...
-    ) -> None: ...
+    def __init__(self, client: Client, key: str, *, codec: Codec[T], idempotency_window: timedelta = ...) -> None: ...
     def __init__(
         self,
         client: Client,

@@ -1,0 +1,199 @@
+"""Every gate is a session here; `.ci/run` runs the default ones, as does `python3 tools/bootstrap.py test`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_external_run = True
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "typing", "tests", "tests_lowest", "docs", "release"]
+
+ROOT = Path(__file__).resolve().parent
+REPORTS = ROOT / ".nox" / "reports"
+CONSTRAINTS = "tools/constraints.txt"
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
+CODE = ["src", "tests", "examples", "benchmarks", "tools", "noxfile.py", "docs/conf.py"]
+
+
+def works(python: str, version: str) -> bool:
+    """Whether this command is a Python of that version: a version manager's shim may be only a name."""
+    command = [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == version
+    except OSError:
+        return False
+
+
+def find_pythons() -> list[str]:
+    """The versions this machine has, pyenv's among them; puts those found off the PATH onto it."""
+    found: list[str] = []
+    extra = ROOT / ".nox" / "pythons"
+    for version in PYTHONS:
+        name = f"python{version}"
+        if version != CURRENT and not works(name, version):
+            roots = [Path(os.environ["PYENV_ROOT"])] if "PYENV_ROOT" in os.environ else []
+            candidates = [path for root in roots for path in sorted(root.glob(f"versions/{version}.*/bin/{name}"))]
+            if not candidates or not works(str(candidates[-1]), version):
+                continue
+            extra.mkdir(parents=True, exist_ok=True)
+            (extra / name).unlink(missing_ok=True)
+            (extra / name).symlink_to(candidates[-1])
+        found.append(version)
+    if extra.is_dir():
+        os.environ["PATH"] = os.pathsep.join([str(extra), os.environ.get("PATH", os.defpath)])
+    return found
+
+
+FOUND = find_pythons()
+LOWEST = FOUND[0]
+
+
+def install(session: nox.Session, *arguments: str, groups: tuple[str, ...] = (), pinned: bool = True) -> None:
+    """Install from pyproject.toml, with the pinned versions."""
+    named = [argument for group in groups for argument in ("--group", group)]
+    session.install(*arguments, *named, *(["--constraint", CONSTRAINTS] if pinned else []))
+
+
+def existing(*names: str) -> list[str]:
+    """Those of the directories and files that are there."""
+    return [name for name in names if (ROOT / name).exists()]
+
+
+def report(session: nox.Session, name: str) -> str:
+    """Where this run's results go; tools/bootstrap.py adds them up."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    return f"--junitxml={REPORTS / f'{name}-{session.python or CURRENT}.xml'}"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff, the formatter, the generated files, the pins."""
+    install(session, groups=("lint", "nox"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("python", "tools/generate_sync.py", "--check")
+    lock(session, "--check")
+
+
+@nox.session(name="lock", default=False)
+def lock_session(session: nox.Session) -> None:
+    """Write tools/constraints.txt; `nox -s lock -- --upgrade` moves everything to its newest version."""
+    install(session, groups=("nox",), pinned=False)
+    lock(session, *session.posargs)
+
+
+def lock(session: nox.Session, *arguments: str) -> None:
+    """Resolve for every Python and platform. Versions that are pinned and still fit stay."""
+    command = "uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.10 --quiet"
+    path = ROOT / CONSTRAINTS
+    with tempfile.TemporaryDirectory() as directory:
+        output = Path(directory, path.name)
+        shutil.copyfile(path, output)
+        rest = [argument for argument in arguments if argument != "--check"]
+        fixed = ["--no-annotate", "--no-python-downloads", "--custom-compile-command", "nox -s lock"]
+        session.run(*command.split(), *fixed, "--output-file", str(output), *rest, silent=True)
+        if output.read_bytes() == path.read_bytes():
+            session.log(f"{CONSTRAINTS} is current")
+        elif "--check" in arguments:
+            session.error(f"{CONSTRAINTS} is not what pyproject.toml asks for: run `nox -s lock`")
+        else:
+            shutil.copyfile(output, path)
+            session.log(f"{CONSTRAINTS} written")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Both type checkers, strict, over everything; and what a user's checker knows of the public names."""
+    install(session, "--editable", ".[embedded,hiredis]", groups=("docs", "examples", "nox", "test", "typing"))
+    session.run("mypy", *existing(*CODE))
+    session.run("mypy", "--python-version", "3.10", "src")
+    session.run("pyright", "--pythonpath", session.virtualenv.bin + "/python")
+    session.run(
+        "pyright", "--pythonpath", session.virtualenv.bin + "/python", "--verifytypes", "streamkit", "--ignoreexternal"
+    )
+
+
+@nox.session(python=CURRENT)
+def tests(session: nox.Session) -> None:
+    """All tests and the documentation's examples, with the newest redis-py; then the coverage."""
+    install(session, "--editable", ".[embedded,hiredis]", groups=("examples", "lint", "test"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", report(session, "tests"), *session.posargs)
+    if session.posargs:
+        session.warn("a part of the tests ran: coverage is not judged")
+        return
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report", "--include", "src/streamkit/_core/*", "--fail-under", "100")
+    session.run("coverage", "report")
+
+
+@nox.session(python=[version for version in FOUND if version != CURRENT], default=False)
+def tests_other(session: nox.Session) -> None:
+    """The tests on the other Pythons of this machine."""
+    install(session, "--editable", ".[embedded,hiredis]", groups=("examples", "lint", "test"))
+    session.run("pytest", report(session, "other"), *session.posargs)
+
+
+@nox.session(python=LOWEST)
+def tests_lowest(session: nox.Session) -> None:
+    """Unit and integration tests with the oldest redis-py, and the oldest Python that this machine has."""
+    lines = (ROOT / "pyproject.toml").read_text("utf-8").splitlines()
+    declared = next(line for line in lines if line.startswith("dependencies = "))
+    oldest = [requirement.replace(">=", "==") for requirement in re.findall(r'"(.+?)"', declared)]
+    # The test tools need a newer typing-extensions than the library does, so that it first has to do without them.
+    session.install("--editable", ".", *oldest)
+    session.run("python", "-W", "error", "-c", "import streamkit, streamkit.asyncio, streamkit.testing")
+    redis = [requirement for requirement in oldest if requirement.startswith("redis==")]
+    groups = [argument for group in ("lint", "test") for argument in ("--group", group)]
+    pins = [line for line in (ROOT / CONSTRAINTS).read_text("utf-8").splitlines() if not line.startswith("redis==")]
+    constraints = Path(session.create_tmp()).resolve() / "constraints.txt"
+    constraints.write_text("\n".join(pins), "utf-8")
+    session.install("--editable", ".", *redis, *groups, "--constraint", str(constraints))
+    session.run("pytest", "tests/unit", "tests/integration", report(session, "lowest"), *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site, offline; a reference that leads nowhere is an error."""
+    install(session, "--editable", ".[embedded]", groups=("docs",))
+    arguments = ["-n", "-W", "--keep-going", "--fresh-env", "-b", "html", "docs", "docs/_build/html"]
+    session.run("sphinx-build", *arguments, *session.posargs)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build what is published, check it, and run the README's first example against the installed wheel."""
+    install(session, groups=("release",))
+    dist = ROOT / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("python", "-m", "build", "--installer", "uv", "--outdir", str(dist))
+    files = sorted(str(path) for path in dist.iterdir())
+    session.run("twine", "check", "--strict", *files)
+    wheel = next(file for file in files if file.endswith(".whl"))
+    session.run("check-wheel-contents", wheel)
+    content = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
+    wanted = {"LICENSE", "py.typed", *(path.name for path in (ROOT / "src").rglob("*.lua"))}
+    if missing := wanted - content:
+        session.error(f"not in the wheel: {', '.join(sorted(missing))}")
+    clean = Path(session.create_tmp()).resolve() / "clean"
+    session.run("uv", "venv", "--quiet", "--clear", "--python", session.virtualenv.bin + "/python", str(clean))
+    python = str(clean / "bin" / "python")
+    where = ["--quiet", "--python", python, "--constraint", CONSTRAINTS]
+    session.run("uv", "pip", "install", *where, f"{wheel}[embedded]")
+    # From elsewhere, and isolated: only the wheel can be imported.
+    with session.chdir(session.create_tmp()):
+        script = [str(ROOT / "tools" / "run_readme.py"), str(ROOT / "README.md")]
+        session.run(python, "-I", "-W", "error", *script, external=True)
