@@ -1,0 +1,15 @@
+"""Fixtures of the synchronous half; hand-written, its twin stands in `asyncio`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client as a user would make it."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
