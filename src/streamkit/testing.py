@@ -16,6 +16,8 @@ from streamkit._core.errors import StreamkitError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+__all__ = ["ServerNotStarted", "redis_server"]
+
 _DEADLINE = 15.0
 _TRIES = 5
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, cast
 
-from streamkit._core.codecs import T, check_fields, is_text
+from streamkit._core.codecs import MOST_FIELDS, T, check_fields, is_text
 from streamkit._core.errors import (
     AheadOfTime,
     AppendError,
@@ -120,7 +120,11 @@ class Chunk:
                     for pair in entry.items():
                         words.extend(pair)
         # One look at all the types is cheap; only if something is odd is it worth finding out where.
-        if not names or not set(map(type, words)) <= SCALARS or not set(map(type, names)) <= SCALARS:
+        if (
+            not 0 < max(map(len, self.entries)) <= MOST_FIELDS
+            or not set(map(type, words)) <= SCALARS
+            or not set(map(type, names)) <= SCALARS
+        ):
             for entry in self.entries:
                 check_fields(entry, self.target.key)
         shared = names if alike else ()

@@ -26,6 +26,10 @@ FieldsIn: TypeAlias = "Mapping[str, str | bytes | int | float]"
 Encoded: TypeAlias = "Mapping[str, Scalar] | Mapping[bytes, Scalar]"
 
 
+MOST_FIELDS = 3_000
+"""Fields in one entry: Lua hands about 8,000 words to a command, and two are needed for a field."""
+
+
 class Codec(Protocol[T]):
     """How a stream's values become the fields of its entries, and back.
 
@@ -210,6 +214,9 @@ def undecodable(stream: str, entry_id: bytes, flat: list[bytes], reason: BaseExc
 
 def check_fields(fields: Encoded, stream: str) -> None:
     """Raise EncodeError for fields that Redis cannot store as they are."""
+    if len(fields) > MOST_FIELDS:
+        msg = f"an entry for {stream!r} has {len(fields)} fields; the server's scripts take {MOST_FIELDS} at most"
+        raise EncodeError(msg)
     if not fields:
         msg = f"an entry for {stream!r} has no fields; Redis needs at least one"
         raise EncodeError(msg)

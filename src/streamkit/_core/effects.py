@@ -81,7 +81,8 @@ class Emit:
         flat: list[Scalar] = []
         for pair in self.fields.items():
             flat.extend(pair)
-        return ["emit", key_index, self.entry_id, *self.target.header(), len(flat), *flat]
+        bump = "bump" if self.target.bump else ""
+        return ["emit", key_index, self.entry_id, bump, *self.target.header(), len(flat), *flat]
 
 
 @dataclass(frozen=True)

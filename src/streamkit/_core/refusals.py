@@ -67,11 +67,11 @@ def typed(error: Exception, *, doing: str, key: str = "") -> ServerError:
         return PermissionDenied(f"the server refused {doing}: {message}; grant the user this command and its keys")
     if message.startswith("WRONGTYPE"):
         return WrongKeyType(key or doing, found="value of another type", needed="stream")
+    if refusal(error) is Refusal.WAIT:
+        return ServerUnavailable(f"the server refuses for now while {doing}: {message}")
     if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
         return ServerUnavailable(
             f"the server could not be reached while {doing}: {message or type(error).__name__}; "
             "check the address, and that the server is running"
         )
-    if refusal(error) is Refusal.WAIT:
-        return ServerUnavailable(f"the server refuses for now while {doing}: {message}")
     return CommandFailed(f"the server refused {doing}: {message}")

@@ -17,6 +17,7 @@ S = TypeVar("S", default=None)
 
 RESERVED = ("current_stream_key", "last_message_id")
 RESERVED_PREFIX = "streamkit:"
+MOST_FIELDS = 1_000
 
 Migration = Callable[[dict[str, str], int], Mapping[str, str]]
 """Takes the saved fields and the version they were saved with, returns the fields of the program's version."""
@@ -82,6 +83,9 @@ class StateSchema(Generic[S]):
                 raise ReservedFieldName(reserved, (*RESERVED, f"{RESERVED_PREFIX}*"))
         else:
             items = {name: getattr(state, name) for name in self._columns}
+        if len(items) > MOST_FIELDS:
+            msg = f"the state has {len(items)} fields; a checkpoint takes {MOST_FIELDS} at most"
+            raise InvalidArgument(msg)
         return {name: to_bytes(texts.write(value)) for name, value in items.items() if value is not None}
 
     def decode(self, fields: Mapping[str, bytes], version: int) -> S:

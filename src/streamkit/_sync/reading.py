@@ -23,6 +23,7 @@ from streamkit._core.following import (
 )
 from streamkit._core.ids import ZERO, EntryId
 from streamkit._core.observers import GapCause, Observer, Position
+from streamkit._core.pages import Page
 from streamkit._core.refusals import Refusal, refusal, typed
 from streamkit._core.replies import RawEntry, Reply, StreamFacts, entries_of_one, milliseconds, stream_facts
 from streamkit._sync.keeping import Keeper, Refused, Rewound
@@ -102,7 +103,7 @@ class Reading:
         self._start = start
         self._observer = observer
         self._stopping = stopping
-        self._count = count
+        self._page = Page(count)
         self._commit_interval = commit_interval
         self._line = Line(server, observer, stopping)
         self.state: Any = schema.initial()
@@ -111,17 +112,10 @@ class Reading:
 
     def open(self) -> None:
         """Connect, load state and position, and take the checkpoint over; raises whatever prevents it."""
-        try:
-            facts = self._server.facts()
-            if facts.eviction_policy not in {"noeviction", "unknown"}:
-                self._observer.on_eviction_policy(facts.eviction_policy)
-            self._load(self._line.link())
-        except Refused as refused:
-            self._line.close()
-            raise refused.error from None
-        except BaseException:
-            self._line.close()
-            raise
+        facts = self._server.facts()
+        if facts.eviction_policy not in {"noeviction", "unknown"}:
+            self._observer.on_eviction_policy(facts.eviction_policy)
+        self._load_patiently()
 
     def close(self) -> None:
         """Disconnect; saves nothing."""
@@ -141,7 +135,7 @@ class Reading:
             self._forget()
             self._keeper.forget()
             self._line.close()
-            self._load(self._line.link())
+            self._load_patiently()
         self._loaded = False
         assert self._handled is not None  # noqa: S101 - _load set it
         self._observer.on_start(self._handled.position)
@@ -157,6 +151,25 @@ class Reading:
         self.due = 0.0
         self._late_due = 0.0
         self._drained = False
+
+    def _load_patiently(self) -> None:
+        """Load; a server that refuses for now is waited for, one that cannot be reached is an error."""
+        while True:
+            try:
+                self._load(self._line.link())
+                self._line.answered()
+            except (Refused, ServerUnavailable) as event:
+                error = event.error if isinstance(event, Refused) else event
+                loading = isinstance(error.__cause__, Exception) and refusal(error.__cause__) is Refusal.WAIT
+                if self._stopping.requested or not (loading or isinstance(event, Refused)):
+                    self._line.close()
+                    raise error from None
+                self._line.pause(error)
+            except BaseException:
+                self._line.close()
+                raise
+            else:
+                return
 
     def _load(self, link: Link, *, again: bool = False) -> None:
         saved = None
@@ -203,6 +216,7 @@ class Reading:
     def _overcome(self, event: ServerUnavailable | Refused | Rewound) -> bool:
         """Wait out a failure, or reload after a rewind; False if it is time to stop instead."""
         self._look = None
+        self._drained = False  # whatever was seen before may have changed meanwhile
         try:
             if isinstance(event, Rewound):
                 self._rewind()
@@ -228,12 +242,14 @@ class Reading:
         self._observer.on_rewound(self._keeper.checkpoint, self._handled.position)
 
     def _advance(self) -> Batch | None:
+        if self._handled is None:
+            self._rewind()  # an attempt before this one failed half-way
+        assert self._handled is not None  # noqa: S101 - _load set it
         link = self._line.link()
         self._keeper.settle(link)
         if self._stopping.requested:
             self._save(link)
             return None
-        assert self._handled is not None  # noqa: S101 - _load set it
         if self._look is None:
             self._look = self._send_look(link, self._handled)
             link.flush()
@@ -255,7 +271,7 @@ class Reading:
         if left and place.left is not None:
             self._late_due = time.monotonic() + LATE_LOOK
             asked.append(commands.xinfo_stream(place.left.stream))
-        asked += (commands.xinfo_stream(place.stream), commands.xread(place.stream, place.id, self._count))
+        asked += (commands.xinfo_stream(place.stream), commands.xread(place.stream, place.id, self._page.entries))
         return _Look(place, link.prepare(*asked), left)
 
     def _hand_out(self, link: Link, batch: Batch) -> Batch:
@@ -265,6 +281,7 @@ class Reading:
         self._look = self._send_look(link, batch.place_after(len(batch.entries)))
         link.flush()
         self._batch, self.taken, self._drained = batch, 0, False
+        self._page.received(batch.entries)
         self.due = time.monotonic() + self._commit_interval
         return batch
 
@@ -306,7 +323,7 @@ class Reading:
                 self._observer.on_waiting(self._handled.position)
                 told = True
             (reply,) = link.exchange(
-                commands.xread(self._handled.stream, self._handled.id, self._count, block_ms=SLICE_MS)
+                commands.xread(self._handled.stream, self._handled.id, self._page.entries, block_ms=SLICE_MS)
             )
             if isinstance(reply, Exception) and str(reply).startswith("UNBLOCKED"):
                 continue
@@ -326,7 +343,7 @@ class Reading:
             commands.xinfo_stream(following or place.stream),
             commands.xinfo_stream(place.left.stream if place.left else place.stream),
             commands.xinfo_stream(place.stream),
-            commands.xread(place.stream, place.id, self._count),
+            commands.xread(place.stream, place.id, self._page.entries),
         )
         self._line.answered()
         self._keeper.judge(fence)
@@ -400,10 +417,14 @@ class Reading:
     def commit(self) -> None:
         """Save now, the entry in hand included."""
         if self._batch is not None:
-            self._restart = self._persist(self._batch.place_after(self.taken)) is Turn.RESTART
-            self.urgent = self._restart
-        elif self._handled is not None:
-            self._persist(self._handled)
+            turn = self._persist(self._batch.place_after(self.taken))
+            self._restart = self.urgent = turn is Turn.RESTART
+        else:
+            assert self._handled is not None  # noqa: S101 - _load set it
+            turn = self._persist(self._handled)
+        if turn is Turn.END:
+            msg = f"stopped before checkpoint {self._keeper.checkpoint!r} could be saved: the server is away"
+            raise ServerUnavailable(msg)
 
     def midway(self, batch: Batch, taken: int) -> Turn:
         """Save in the middle of a batch: the interval has passed, effects pile up, or the loop is to stop."""

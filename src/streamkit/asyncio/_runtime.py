@@ -143,6 +143,7 @@ class Stopping:
             self._loop.call_later(STOP_PATIENCE, self._cut)
 
     def _cut(self) -> None:
-        if self._reading is not None and self.requested:
+        overdue = time.monotonic() >= self._since + STOP_PATIENCE - 0.01
+        if self._reading is not None and self.requested and overdue:
             self._overdue = True
             self._reading.cancel()

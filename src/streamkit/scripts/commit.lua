@@ -1,7 +1,7 @@
 -- A checkpoint: if the hash is still this reader's, apply the effects, then save state and position.
 -- KEYS: the hash, then the keys of the effects. ARGV: token, sequence before, sequence after; the number of words to
 -- set and these; the number of fields to drop and these; the number of effects and these, each as
---   'emit', index of its key, ID, start and end of the partition, retention, max_ahead, trim strategy, operator,
+--   'emit', index of its key, ID, 'bump' or '', start and end of the partition, retention, max_ahead, trim strategy, operator,
 --     threshold, limit, number of words, fields and values; or
 --   'execute', index of its key, the type its key must have or '', number of words, the command.
 local key, token = KEYS[1], ARGV[1]
@@ -47,7 +47,7 @@ for i = 1, tonumber(take()) do
   local kind = take()
   local target = KEYS[tonumber(take()) + 1]
   if kind == 'emit' then
-    local effect = {target = target, id = take(), first = tonumber(take()), last = tonumber(take()), retention = take(),
+    local effect = {target = target, id = take(), bump = take() == 'bump', first = tonumber(take()), last = tonumber(take()), retention = take(),
       max_ahead = take(), strategy = take(), operator = take(), threshold = take(), limit = take()}
     effect.words = take_words({'XADD', target, effect.id})
     effects[i] = effect
@@ -69,7 +69,10 @@ for i, effect in ipairs(effects) do
     if not last then
       last = found == 'none' and '0-0' or stream_info(effect.target)['last-generated-id']
     end
-    if not follows(effect.id, last) then
+    if not follows(effect.id, last) and effect.bump then
+      effect.id = last:match('^%d+') .. '-*'
+      effect.words[3] = effect.id
+    elseif not follows(effect.id, last) then
       return {'FAILED', i, 0, 'ID ' .. effect.id .. ' is not above ' .. last .. ', the newest entry'}
     end
     -- Which number "ms-*" takes is the server's to say: behind it only "-*" or a later time is safe.
