@@ -67,7 +67,7 @@ class Gap:
 
     @property
     def amount(self) -> str:
-        """The loss in words: ``"12 entries"``, ``"at most 12 entries"`` or ``"possibly entries"``."""
+        """The loss in words, such as ``"12 entries"``, ``"at most 12 entries"`` or ``"possibly entries"``."""
         if self.lost is None:
             return "possibly entries"
         return f"{'' if self.exact else 'at most '}{self.lost} {'entry' if self.lost == 1 else 'entries'}"

@@ -28,7 +28,7 @@ class Period:
 
     Args:
         name: What to call it.
-        suffix: The `strftime` format of the part of the key behind the last colon.
+        suffix: The ``strftime`` format of the part of the key behind the last colon.
         length: How long it lasts, a divisor of a day; None: a calendar month.
     """
 

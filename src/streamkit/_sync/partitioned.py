@@ -55,11 +55,12 @@ class PartitionedStream(Appendable[T], Generic[T]):
         client: Client,
         name: str,
         *,
-        period: Period = ...,
-        retention: timedelta = ...,
-        max_ahead: timedelta | None = ...,
-        out_of_order: Literal["raise", "bump"] = ...,
-        idempotency_window: timedelta = ...,
+        period: Period = Period.DAY,
+        retention: timedelta = timedelta(days=2),
+        max_ahead: timedelta | None = None,
+        out_of_order: Literal["raise", "bump"] = "raise",
+        codec: None = None,
+        idempotency_window: timedelta = timedelta(minutes=10),
     ) -> None: ...
     @overload
     def __init__(
@@ -67,12 +68,12 @@ class PartitionedStream(Appendable[T], Generic[T]):
         client: Client,
         name: str,
         *,
-        period: Period = ...,
-        retention: timedelta = ...,
-        max_ahead: timedelta | None = ...,
-        out_of_order: Literal["raise", "bump"] = ...,
+        period: Period = Period.DAY,
+        retention: timedelta = timedelta(days=2),
+        max_ahead: timedelta | None = None,
+        out_of_order: Literal["raise", "bump"] = "raise",
         codec: Codec[T],
-        idempotency_window: timedelta = ...,
+        idempotency_window: timedelta = timedelta(minutes=10),
     ) -> None: ...
     def __init__(
         self,

@@ -45,11 +45,12 @@ class CappedStream(Stream[T], Generic[T]):
         client: Client,
         key: str,
         *,
-        maxlen: int | None = ...,
-        max_age: timedelta | None = ...,
-        approximate: bool = ...,
-        trim_limit: int | None = ...,
-        idempotency_window: timedelta = ...,
+        maxlen: int | None = None,
+        max_age: timedelta | None = None,
+        approximate: bool = True,
+        trim_limit: int | None = None,
+        codec: None = None,
+        idempotency_window: timedelta = timedelta(minutes=10),
     ) -> None: ...
     @overload
     def __init__(
@@ -57,12 +58,12 @@ class CappedStream(Stream[T], Generic[T]):
         client: Client,
         key: str,
         *,
-        maxlen: int | None = ...,
-        max_age: timedelta | None = ...,
-        approximate: bool = ...,
-        trim_limit: int | None = ...,
+        maxlen: int | None = None,
+        max_age: timedelta | None = None,
+        approximate: bool = True,
+        trim_limit: int | None = None,
         codec: Codec[T],
-        idempotency_window: timedelta = ...,
+        idempotency_window: timedelta = timedelta(minutes=10),
     ) -> None: ...
     def __init__(
         self,

@@ -91,13 +91,14 @@ class CheckpointedReader(Generic[T, S]):
         source: str,
         checkpoint: str,
         *,
-        start: datetime | EntryId | str | Beginning | None = ...,
-        count: int = ...,
-        commit_interval: timedelta = ...,
-        grace: timedelta = ...,
-        follow: bool = ...,
-        observer: Observer | None = ...,
-        dead_letters: str | None = ...,
+        state: None = None,
+        start: datetime | EntryId | str | Beginning | None = None,
+        count: int = 1000,
+        commit_interval: timedelta = timedelta(seconds=1),
+        grace: timedelta = timedelta(seconds=10),
+        follow: bool = True,
+        observer: Observer | None = None,
+        dead_letters: str | None = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -107,15 +108,15 @@ class CheckpointedReader(Generic[T, S]):
         checkpoint: str,
         *,
         state: W,
-        start: datetime | EntryId | str | Beginning | None = ...,
-        count: int = ...,
-        commit_interval: timedelta = ...,
-        grace: timedelta = ...,
-        follow: bool = ...,
-        observer: Observer | None = ...,
-        state_version: int = ...,
-        migrate: Migration | None = ...,
-        dead_letters: str | None = ...,
+        start: datetime | EntryId | str | Beginning | None = None,
+        count: int = 1000,
+        commit_interval: timedelta = timedelta(seconds=1),
+        grace: timedelta = timedelta(seconds=10),
+        follow: bool = True,
+        observer: Observer | None = None,
+        state_version: int = 1,
+        migrate: Migration | None = None,
+        dead_letters: str | None = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -124,13 +125,14 @@ class CheckpointedReader(Generic[T, S]):
         source: Source[V],
         checkpoint: str,
         *,
-        start: datetime | EntryId | str | Beginning | None = ...,
-        count: int = ...,
-        commit_interval: timedelta = ...,
-        grace: timedelta = ...,
-        follow: bool = ...,
-        observer: Observer | None = ...,
-        dead_letters: str | None = ...,
+        state: None = None,
+        start: datetime | EntryId | str | Beginning | None = None,
+        count: int = 1000,
+        commit_interval: timedelta = timedelta(seconds=1),
+        grace: timedelta = timedelta(seconds=10),
+        follow: bool = True,
+        observer: Observer | None = None,
+        dead_letters: str | None = None,
     ) -> None: ...
     @overload
     def __init__(
@@ -140,15 +142,15 @@ class CheckpointedReader(Generic[T, S]):
         checkpoint: str,
         *,
         state: W,
-        start: datetime | EntryId | str | Beginning | None = ...,
-        count: int = ...,
-        commit_interval: timedelta = ...,
-        grace: timedelta = ...,
-        follow: bool = ...,
-        observer: Observer | None = ...,
-        state_version: int = ...,
-        migrate: Migration | None = ...,
-        dead_letters: str | None = ...,
+        start: datetime | EntryId | str | Beginning | None = None,
+        count: int = 1000,
+        commit_interval: timedelta = timedelta(seconds=1),
+        grace: timedelta = timedelta(seconds=10),
+        follow: bool = True,
+        observer: Observer | None = None,
+        state_version: int = 1,
+        migrate: Migration | None = None,
+        dead_letters: str | None = None,
     ) -> None: ...
     def __init__(
         self,
@@ -226,7 +228,7 @@ class CheckpointedReader(Generic[T, S]):
 
     @property
     def state(self) -> S:
-        """Your state: change it in place, or assign it. Saved with the position of the entry it belongs to."""
+        """Your state. Change it in place, or assign it; it is saved with the position of the entry it belongs to."""
         return cast("S", self._reading.state)
 
     @state.setter
@@ -235,7 +237,7 @@ class CheckpointedReader(Generic[T, S]):
 
     @property
     def position(self) -> Position:
-        """Where the reader stands: at the entry in hand, or behind the last one handled.
+        """Where the reader stands, which is at the entry in hand, or behind the last one handled.
 
         Raises:
             NotEntered: Nothing was loaded yet.

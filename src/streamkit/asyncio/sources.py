@@ -151,7 +151,7 @@ class Appendable(Source[T], Generic[T]):
                 server numbers them.
 
         Returns:
-            How many entries were written: as many as there were values.
+            How many entries were written, which is as many as there were values.
 
         Raises:
             AppendError: An entry was refused (see `append`); ``appended`` says how many were written before it.
@@ -204,9 +204,18 @@ class Stream(Appendable[T], Generic[T]):
     """
 
     @overload
-    def __init__(self: Stream[Fields], client: Client, key: str, *, idempotency_window: timedelta = ...) -> None: ...
+    def __init__(
+        self: Stream[Fields],
+        client: Client,
+        key: str,
+        *,
+        codec: None = None,
+        idempotency_window: timedelta = timedelta(minutes=10),
+    ) -> None: ...
     @overload
-    def __init__(self, client: Client, key: str, *, codec: Codec[T], idempotency_window: timedelta = ...) -> None: ...
+    def __init__(
+        self, client: Client, key: str, *, codec: Codec[T], idempotency_window: timedelta = timedelta(minutes=10)
+    ) -> None: ...
     def __init__(
         self,
         client: Client,
