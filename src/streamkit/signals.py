@@ -41,4 +41,5 @@ def stop_on_signals(*running: Stoppable) -> Iterator[None]:
         yield
     finally:
         for number, handler in former.items():
-            signal.signal(number, handler)
+            # None: it was not installed from Python, which cannot put it back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -17,7 +17,7 @@ from streamkit._core.errors import (
     StreamkitError,
     WrongKeyType,
 )
-from streamkit._core.protocol import SCALARS, pack
+from streamkit._core.protocol import SCALARS, pack, plain
 from streamkit._core.replies import Reply, raise_error, texts
 from streamkit._core.scripts import APPEND
 from streamkit._core.times import from_ms, span_ms, to_ms
@@ -120,13 +120,12 @@ class Chunk:
                     for pair in entry.items():
                         words.extend(pair)
         # One look at all the types is cheap; only if something is odd is it worth finding out where.
-        if (
-            not 0 < max(map(len, self.entries)) <= MOST_FIELDS
-            or not set(map(type, words)) <= SCALARS
-            or not set(map(type, names)) <= SCALARS
-        ):
-            for entry in self.entries:
-                check_fields(entry, self.target.key)
+        sizes = set(map(len, self.entries))
+        labels = {type(name) for entry in ((names,) if alike else self.entries) for name in entry}
+        odd = not (labels <= {str, bytes} and set(map(type, words)) <= SCALARS)
+        if odd or min(sizes) == 0 or max(sizes) > MOST_FIELDS:
+            self._check()
+            words, names = list(map(plain, words)), tuple(map(plain, names))
         shared = names if alike else ()
         return (
             guard.mode,
@@ -144,6 +143,19 @@ class Chunk:
             *shared,
             *words,
         )
+
+    def _check(self) -> None:
+        """Raise EncodeError for the first entry that Redis cannot store as it is."""
+        for entry in self.entries:
+            check_fields(entry, self.target.key)
+
+    def pack(self, guard: Guard, *, known: bool) -> bytes:
+        """The script call that writes the chunk, as bytes to send; raises EncodeError as `arguments` does."""
+        try:
+            return pack(self.command(guard, known=known))
+        except UnicodeEncodeError:
+            self._check()
+            raise
 
     def command(self, guard: Guard, *, known: bool) -> Command:
         """The script call that writes the chunk."""
@@ -249,6 +261,9 @@ class Chunker(Generic[T]):
         moments = list(map(to_ms, times))
         newest = self._newest_ms
         for index, ms in enumerate(moments):
+            if ms < 0:
+                msg = f"an entry cannot be dated {times[index]!r}: IDs begin in 1970"
+                raise InvalidArgument(msg)
             if ms < newest:
                 target = self._route(ms)
                 if not target.bump:
@@ -275,11 +290,6 @@ class Sizer:
         """Learn from a packed chunk."""
         per_entry = max(1, len(packed) // len(chunk.entries))
         self.entries = max(1, min(CHUNK, CHUNK_BYTES // per_entry))
-
-
-def pack_chunk(chunk: Chunk, guard: Guard, *, known: bool) -> bytes:
-    """The chunk as bytes to send."""
-    return pack(chunk.command(guard, known=known))
 
 
 def with_progress(error: StreamkitError, appended: int) -> StreamkitError:

@@ -26,16 +26,33 @@ _SEQUENCE: Final = f"{RESERVED_PREFIX}sequence"
 _VERSION: Final = f"{RESERVED_PREFIX}state_version"
 _READ: Final = f"{RESERVED_PREFIX}entries_read"
 _LEFT: Final = f"{RESERVED_PREFIX}left"
+_BOUND: Final = f"{RESERVED_PREFIX}bound"
+_AHEAD: Final = f"{RESERVED_PREFIX}ahead"
+_SEEN: Final = f"{RESERVED_PREFIX}seen"
 FENCE: Final = (_TOKEN, _SEQUENCE)
 
 
 @dataclass(frozen=True)
-class LeftPartition:
-    """The partition a reader left last, watched for entries that come too late."""
+class Mark:
+    """The newest ID of a stream at some moment, and how many entries it had got until then.
+
+    Kept of the partition a reader left last, which is watched for entries that come too late, and of partitions dated
+    ahead whose entries a reader that began at ``NEW`` does not want.
+    """
 
     stream: str
     id: EntryId
     entries_added: int
+
+    def text(self) -> str:
+        """As the checkpoint hash holds it."""
+        return f"{self.id} {self.entries_added} {self.stream}"
+
+    @classmethod
+    def parse(cls, saved: str) -> Mark:
+        """From the checkpoint hash."""
+        entry_id, added, stream = saved.split(" ", 2)
+        return cls(stream, EntryId.parse(entry_id), int(added))
 
 
 @dataclass(frozen=True)
@@ -47,12 +64,19 @@ class Place:
         id: The last ID handled in it.
         entries_read: How many of the entries ever added to the key lie at or before ``id``; None: unknown.
         left: The partition left before this one.
+        bound: Whether ``id`` is where to begin, so that nothing was read up to it.
+        ahead: Later partitions that existed when a reader began at ``NEW``.
+        seen: The server's clock, in ms, when everything there was had been read: what came later cannot have expired
+            before that plus the retention. 0: never yet.
     """
 
     stream: str
     id: EntryId
     entries_read: int | None = None
-    left: LeftPartition | None = None
+    left: Mark | None = None
+    bound: bool = False
+    ahead: tuple[Mark, ...] = ()
+    seen: int = 0
 
     @property
     def position(self) -> Position:
@@ -61,8 +85,8 @@ class Place:
 
     @property
     def untouched(self) -> bool:
-        """Whether nothing was ever seen of the key: its absence is no loss."""
-        return self.entries_read is None and self.id == EntryId(0)
+        """Whether nothing was ever seen of the key: its absence alone is no loss."""
+        return self.entries_read is None and (self.bound or self.id == EntryId(0))
 
     def fields(self) -> dict[str, Scalar]:
         """The fields of the hash that hold it."""
@@ -70,7 +94,13 @@ class Place:
         if self.entries_read is not None:
             saved[_READ] = self.entries_read
         if self.left is not None:
-            saved[_LEFT] = f"{self.left.id} {self.left.entries_added} {self.left.stream}"
+            saved[_LEFT] = self.left.text()
+        if self.bound:
+            saved[_BOUND] = 1
+        if self.ahead:
+            saved[_AHEAD] = "\n".join(mark.text() for mark in self.ahead)
+        if self.seen:
+            saved[_SEEN] = self.seen
         return saved
 
 
@@ -104,15 +134,18 @@ def decode_hash(reply: Reply, schema: StateSchema[S], checkpoint: str) -> Saved[
     """
     if isinstance(reply, Exception) and str(reply).startswith("WRONGTYPE"):
         raise WrongKeyType(checkpoint, "value of another type", "hash (a checkpoint)")
-    fields = {name.decode(): raw for name, raw in mapping(reply).items()}
-    if STREAM not in fields or LAST_ID not in fields:
-        return None
     try:
+        fields = {name.decode(): raw for name, raw in mapping(reply).items()}
+        if STREAM not in fields or LAST_ID not in fields:
+            return None
         place = Place(
             stream=fields[STREAM].decode(),
             id=EntryId.parse(fields[LAST_ID]),
             entries_read=int(fields[_READ]) if _READ in fields else None,
-            left=_left(fields[_LEFT].decode()) if _LEFT in fields else None,
+            left=Mark.parse(fields[_LEFT].decode()) if _LEFT in fields else None,
+            bound=_BOUND in fields,
+            ahead=tuple(map(Mark.parse, fields[_AHEAD].decode().split("\n"))) if _AHEAD in fields else (),
+            seen=int(fields.get(_SEEN, b"0")),
         )
         version = int(fields.get(_VERSION, b"1"))
     except ValueError as error:
@@ -120,11 +153,6 @@ def decode_hash(reply: Reply, schema: StateSchema[S], checkpoint: str) -> Saved[
         raise StateError(msg) from error
     own = {name: raw for name, raw in fields.items() if name not in RESERVED and not name.startswith(RESERVED_PREFIX)}
     return Saved(place, schema.decode(own, version), frozenset(fields))
-
-
-def _left(saved: str) -> LeftPartition:
-    entry_id, added, stream = saved.split(" ", 2)
-    return LeftPartition(stream, EntryId.parse(entry_id), int(added))
 
 
 def state_fields(schema: StateSchema[S], state: S) -> dict[str, Scalar]:
@@ -194,10 +222,7 @@ class Step:
 def judge_fence(reply: Reply, session: Session) -> str:
     """What an idle reader finds in the hash: ``OK``, ``CONFLICT`` or ``REWOUND``, by the rules of commit.lua."""
     token, sequence = raise_error(reply)
-    if token is None or sequence is None:
+    if sequence is None or not sequence.isdigit() or int(sequence) < session.sequence:
         return "REWOUND"
-    if int(sequence) < session.sequence:
-        return "REWOUND"
-    if text(token) != session.token or int(sequence) > session.sequence:
-        return "CONFLICT"
-    return "OK"
+    ours = token is not None and text(token) == session.token
+    return "OK" if ours and int(sequence) == session.sequence else "CONFLICT"

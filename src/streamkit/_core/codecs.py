@@ -10,7 +10,7 @@ from typing_extensions import TypeVar, override
 
 from streamkit._core import texts
 from streamkit._core.errors import DecodeError, EncodeError, InvalidArgument
-from streamkit._core.protocol import SCALARS, Scalar, storable
+from streamkit._core.protocol import Scalar, storable
 
 T = TypeVar("T", default=dict[str, str])
 """The value type of a stream: ``dict[str, str]`` unless a codec says otherwise."""
@@ -128,7 +128,17 @@ class JsonCodec(Generic[T]):
 
 
 def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    # Half a surrogate pair, as JSON from elsewhere may hold, is no UTF-8; escaped it is.
+    return text if _encodable(text) else json.dumps(value, separators=(",", ":"))
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class DataclassCodec(Generic[D]):
@@ -212,6 +222,10 @@ def undecodable(stream: str, entry_id: bytes, flat: list[bytes], reason: BaseExc
     return DecodeError(stream=stream, entry_id=entry_id.decode(), fields=tuple(flat), reason=reason)
 
 
+def _is_name(name: object) -> bool:
+    return isinstance(name, (str, bytes))
+
+
 def check_fields(fields: Encoded, stream: str) -> None:
     """Raise EncodeError for fields that Redis cannot store as they are."""
     if len(fields) > MOST_FIELDS:
@@ -221,14 +235,16 @@ def check_fields(fields: Encoded, stream: str) -> None:
         msg = f"an entry for {stream!r} has no fields; Redis needs at least one"
         raise EncodeError(msg)
     for name, value in fields.items():
-        if type(name) not in (str, bytes):
+        if not _is_name(name):
             msg = f"an entry for {stream!r} has the field name {name!r}; names are str or bytes"
             raise EncodeError(msg)
-        if type(value) not in SCALARS:
-            if storable(value):
-                continue  # a subclass: an IntEnum or a str subclass still packs as its base does
+        if not storable(value):
             msg = (
                 f"the field {name!r} of an entry for {stream!r} is {value!r}; Redis stores str, bytes, int and float: "
                 "convert it, leave it out, or give the stream a codec"
             )
             raise EncodeError(msg)
+        for text in (name, value):
+            if isinstance(text, str) and not _encodable(text):
+                msg = f"the field {name!r} of an entry for {stream!r} is no text that UTF-8 can express: {text!r}"
+                raise EncodeError(msg)

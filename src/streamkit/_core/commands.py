@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from streamkit._core.ids import EntryId
     from streamkit._core.protocol import Command, Scalar
 
@@ -14,11 +12,6 @@ TIME: Command = ("TIME",)
 INFO_SERVER: Command = ("INFO", "server")
 INFO_MEMORY: Command = ("INFO", "memory")
 HAS_XCFGSET: Command = ("COMMAND", "INFO", "XCFGSET")
-
-
-def xadd(key: str, entry_id: str, words: Iterable[Scalar], trimming: tuple[Scalar, ...] = ()) -> Command:
-    """XADD; ``trimming`` as `trim_words` gives it."""
-    return ("XADD", key, *trimming, entry_id, *words)
 
 
 def trim_words(strategy: Scalar, operator: Scalar, threshold: Scalar, limit: Scalar) -> tuple[Scalar, ...]:
@@ -50,11 +43,6 @@ def xlen(key: str) -> Command:
 def exists(key: str) -> Command:
     """EXISTS of one key."""
     return ("EXISTS", key)
-
-
-def key_type(key: str) -> Command:
-    """TYPE."""
-    return ("TYPE", key)
 
 
 def pexpiretime(key: str) -> Command:

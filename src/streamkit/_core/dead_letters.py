@@ -19,15 +19,14 @@ MAXLEN = 100_000
 def undecodable_letter(key: str, error: DecodeError, reader: str, now: int) -> Emit:
     """The dead letter of an entry that the codec could not read."""
     cause = error.__cause__
-    fields: dict[bytes, Scalar] = {
-        f"{PREFIX}stream".encode(): error.stream,
-        f"{PREFIX}id".encode(): error.entry_id,
-        f"{PREFIX}cause".encode(): "undecodable",
-        f"{PREFIX}error_type".encode(): type(cause).__name__,
-        f"{PREFIX}error".encode(): str(cause)[:1000],
-        f"{PREFIX}reader".encode(): reader,
-        f"{PREFIX}at".encode(): now,
-    }
-    words = iter(error.fields)
-    fields.update(zip(words, words, strict=True))
-    return Emit(Target(key, trimming=Trimming(maxlen=MAXLEN)), "*", fields)
+    provenance: tuple[Scalar, ...] = (
+        *(f"{PREFIX}stream", error.stream),
+        *(f"{PREFIX}id", error.entry_id),
+        *(f"{PREFIX}cause", "undecodable"),
+        *(f"{PREFIX}error_type", type(cause).__name__),
+        *(f"{PREFIX}error", str(cause)[:1000].encode(errors="replace")),
+        *(f"{PREFIX}reader", reader),
+        *(f"{PREFIX}at", now),
+    )
+    # The fields come last and flat: names may repeat, and those of an older dead letter stay beside these.
+    return Emit(Target(key, trimming=Trimming(maxlen=MAXLEN)), "*", (*provenance, *error.fields))

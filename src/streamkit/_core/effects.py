@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from streamkit._core.codecs import check_fields
 from streamkit._core.errors import EffectFailed, EncodeError, InvalidArgument
-from streamkit._core.protocol import storable, to_bytes
+from streamkit._core.protocol import plain, storable, to_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,8 @@ _TYPES: Final = {
     "set": "SADD SREM SPOP",
     "zset": "ZADD ZREM ZINCRBY ZREMRANGEBYSCORE ZREMRANGEBYRANK ZREMRANGEBYLEX ZPOPMIN ZPOPMAX GEOADD",
     "stream": "XADD XDEL XTRIM XACK XCLAIM XSETID",
-    "string": "INCR INCRBY INCRBYFLOAT DECR DECRBY APPEND SETRANGE SETBIT BITFIELD GETSET PFADD",
-    "": "SET SETNX SETEX PSETEX GETDEL GETEX DEL UNLINK EXPIRE PEXPIRE EXPIREAT PEXPIREAT PERSIST TOUCH",
+    "string": "INCR INCRBY INCRBYFLOAT DECR DECRBY APPEND SETRANGE SETBIT BITFIELD GETSET PFADD GETDEL GETEX",
+    "": "SET SETNX SETEX PSETEX DEL UNLINK EXPIRE PEXPIRE EXPIREAT PEXPIREAT PERSIST TOUCH",
 }
 KEY_TYPES: Final[dict[str, str]] = {name: kind for kind, names in _TYPES.items() for name in names.split()}
 """The type that a command's key must have, for commands known to take one key as their first argument."""
@@ -39,10 +39,17 @@ _REFUSED: Final = frozenset(
     BLPOP BRPOP BLMOVE BLMPOP BZPOPMIN BZPOPMAX BZMPOP BRPOPLPUSH XREAD XREADGROUP WAIT WAITAOF MSET MSETNX RENAME
     RENAMENX COPY SMOVE LMOVE RPOPLPUSH BITOP SORT ZUNIONSTORE ZINTERSTORE ZDIFFSTORE ZRANGESTORE SUNIONSTORE
     SINTERSTORE SDIFFSTORE PFMERGE GEOSEARCHSTORE XGROUP OBJECT MIGRATE FLUSHALL FLUSHDB SWAPDB SELECT AUTH HELLO
+    EXISTS PFCOUNT MGET LMPOP ZMPOP SINTERCARD EVAL_RO EVALSHA_RO FCALL_RO
     CLIENT CONFIG SHUTDOWN REPLICAOF FAILOVER PUBLISH SPUBLISH PING KEYS SCAN
     """.split()  # noqa: SIM905 - a table of words reads better than a list of literals
 )
 """Commands that block, take several keys or none, or change the connection or the server."""
+
+_ONE_KEY_ONLY: Final = frozenset({"DEL", "UNLINK", "TOUCH"})
+"""Commands whose further arguments would be further keys."""
+
+MOST_WORDS: Final = 7_000
+"""Words in one command: Lua hands about 8,000 to one."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class Emit:
 
     target: Target
     entry_id: str
-    fields: Encoded
+    fields: tuple[Scalar, ...]
+    """Fields and values in turn, flat, so that a name may come twice."""
 
     @property
     def key(self) -> str:
@@ -66,7 +74,7 @@ class Emit:
     @property
     def size(self) -> int:
         """About how many bytes it adds to its step."""
-        return sum(len(to_bytes(name)) + len(to_bytes(value)) for name, value in self.fields.items())
+        return sum(len(to_bytes(word)) for word in self.fields)
 
     def moved(self, now: int) -> Emit:
         """The same for the partition of this moment, if the server is to number it."""
@@ -78,11 +86,8 @@ class Emit:
 
     def words(self, key_index: int) -> list[Scalar]:
         """Its part of commit.lua's arguments."""
-        flat: list[Scalar] = []
-        for pair in self.fields.items():
-            flat.extend(pair)
         bump = "bump" if self.target.bump else ""
-        return ["emit", key_index, self.entry_id, bump, *self.target.header(), len(flat), *flat]
+        return ["emit", key_index, self.entry_id, bump, *self.target.header(), len(self.fields), *self.fields]
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ class Execute:
     @property
     def command(self) -> str:
         """What to call it in an error."""
-        return str(self.words_of_command[0]).upper()
+        return to_bytes(self.words_of_command[0]).decode().upper()
 
     @property
     def size(self) -> int:
@@ -119,26 +124,36 @@ class Execute:
 def emit(target: Target, entry_id: str, fields: Encoded) -> Emit:
     """Check an entry to emit; raises EncodeError for a value that Redis cannot store."""
     check_fields(fields, target.key)
-    return Emit(target, entry_id, fields)
+    return Emit(target, entry_id, tuple(plain(word) for pair in fields.items() for word in pair))
 
 
 def execute(command: tuple[Scalar, ...]) -> Execute:
-    """Check a command; raises InvalidArgument for one that cannot be part of a step."""
+    """Check a command; raises InvalidArgument for one that cannot be part of a step, EncodeError for its arguments."""
     if len(command) < 2:
         msg = f"execute() takes a command's name, its key and its arguments, not {command!r}"
         raise InvalidArgument(msg)
-    name = str(command[0]).upper()
-    if name in _REFUSED:
+    if len(command) > MOST_WORDS:
         msg = (
-            f"{name} cannot be part of a step: only commands that write one key, named by their first argument, can; "
-            "run it through your own client"
+            f"a command of {len(command)} words is too long for a step; the server's scripts take {MOST_WORDS} at most"
         )
         raise InvalidArgument(msg)
     for word in command:
         if not storable(word):
-            msg = f"{name} has the argument {word!r}; Redis takes str, bytes, int and float: convert it"
+            msg = f"{command[0]!r} has the argument {word!r}; Redis takes str, bytes, int and float: convert it"
             raise EncodeError(msg)
-    return Execute(command)
+    try:
+        checked = Execute(tuple(plain(word) for word in command))
+        name, _ = checked.command, checked.size
+    except UnicodeError as error:
+        msg = f"{command[0]!r} has an argument that is no text UTF-8 can express: {error}"
+        raise EncodeError(msg) from None
+    if name in _REFUSED or (name in _ONE_KEY_ONLY and len(command) > 2):
+        msg = (
+            f"{name} cannot be part of a step as it is: only commands that write one key, named by their first "
+            "argument, can; run it through your own client"
+        )
+        raise InvalidArgument(msg)
+    return checked
 
 
 def script_words(effects: Sequence[Emit | Execute], keys: Sequence[str]) -> list[Scalar]:

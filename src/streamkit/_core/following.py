@@ -18,7 +18,7 @@ import enum
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from streamkit._core.checkpoints import LeftPartition, Place
+from streamkit._core.checkpoints import Mark, Place
 from streamkit._core.errors import CheckpointMismatch, InvalidArgument, InvalidEntryId, NotAPartition
 from streamkit._core.ids import NEW, ZERO, Beginning, EntryId
 from streamkit._core.observers import Gap, GapCause, LateEntries
@@ -67,12 +67,16 @@ def reconcile(place: Place, facts: StreamFacts) -> tuple[Place, Gap | None]:
     """Hold a place against what the server says of its key: the place to read from, and what was lost before it."""
     removed = facts.entries_added - facts.length
     read = place.entries_read
-    if facts.last_id < place.id or (read is not None and facts.entries_added < read):
-        fresh = replace(place, id=ZERO, entries_read=0)
+    if (facts.last_id < place.id and not place.bound) or (read is not None and facts.entries_added < read):
+        fresh = replace(place, id=ZERO, entries_read=0, bound=False)
         until = facts.first_id or facts.last_id
         return fresh, _gap(GapCause.RECREATED, place, fresh, lost=None, until=until)
     deleted = facts.max_deleted_id != ZERO
     before_first = facts.first_id is None or place.id < facts.first_id
+    if read is None and place.id == ZERO:
+        # The key was not there when it was last looked for: everything it ever got is new.
+        read = 0
+        place = replace(place, entries_read=0)
     if read is None:
         return _first_look(place, facts, removed, before_first=before_first)
     if removed > read and (not deleted or before_first):
@@ -90,8 +94,6 @@ def reconcile(place: Place, facts: StreamFacts) -> tuple[Place, Gap | None]:
 
 def _first_look(place: Place, facts: StreamFacts, removed: int, *, before_first: bool) -> tuple[Place, Gap | None]:
     """The same for a place of which it is not known yet how many entries lie before it."""
-    if place.id == ZERO:
-        return replace(place, entries_read=removed), None
     if facts.last_id == place.id:
         return replace(place, entries_read=facts.entries_added), None
     if before_first and removed:
@@ -121,20 +123,23 @@ def late_entries(place: Place, facts: StreamFacts | None) -> tuple[Place, LateEn
     left = place.left
     if left is None:
         return place, None
-    if facts is None or facts.last_id < left.id:
-        return replace(place, left=None), None
+    if facts is None:
+        # One that never existed may still come; one that did has expired, and there is nothing left to watch.
+        return (place if left.id == ZERO else replace(place, left=None)), None
     if facts.last_id == left.id:
         return place, None
+    if facts.last_id < left.id:  # made anew
+        left = Mark(left.stream, ZERO, 0)
     late = LateEntries(left.stream, left.id, facts.last_id, max(1, facts.entries_added - left.entries_added))
-    return replace(place, left=LeftPartition(left.stream, facts.last_id, facts.entries_added)), late
+    return replace(place, left=Mark(left.stream, facts.last_id, facts.entries_added)), late
 
 
-def deleted_tail(place: Place, facts: StreamFacts) -> tuple[Place, Gap]:
+def deleted_tail(place: Place, facts: StreamFacts) -> tuple[Place, Gap | None]:
     """The newest entries of a key were deleted before they were read: pass them."""
     read = place.entries_read
-    passed = replace(place, id=facts.last_id, entries_read=facts.entries_added)
+    passed = replace(place, id=facts.last_id, entries_read=facts.entries_added, bound=False)
     lost = None if read is None else max(0, facts.entries_added - read)
-    return passed, _gap(GapCause.DELETED, place, passed, lost=lost, until=facts.last_id)
+    return passed, None if lost == 0 else _gap(GapCause.DELETED, place, passed, lost=lost, until=facts.last_id)
 
 
 class Follower:
@@ -193,13 +198,19 @@ class Follower:
         """The beginning of the next partition, the drained one remembered."""
         key = self.next_key(place)
         assert key is not None  # noqa: S101 - only a partitioned source moves
-        return Place(key, ZERO, 0, LeftPartition(place.stream, place.id, facts.entries_added))
+        return self._entering(key, place, Mark(place.stream, place.id, facts.entries_added))
+
+    def _entering(self, key: str, place: Place, left: Mark | None) -> Place:
+        """The place to begin at in a partition that exists: its beginning, or what a start at ``NEW`` passed over."""
+        behind = next((mark for mark in place.ahead if mark.stream == key), Mark(key, ZERO, 0))
+        ahead = tuple(mark for mark in place.ahead if mark.stream > key)
+        return Place(key, behind.id, behind.entries_added, left, ahead=ahead)
 
     def candidates(self, place: Place, now: int) -> Sequence[str]:
-        """The keys worth asking for in a search: later than this place's, within the horizon."""
+        """The keys worth asking for in a search: every one later than this place's, up to the end of the horizon."""
         assert self.partitioning is not None  # noqa: S101 - only partitions are searched
-        here = self.partitioning.parse(place.stream)
-        return [partition.key for partition in self.partitioning.horizon(now) if partition.start > here.start]
+        first = self.partitioning.after(self.partitioning.parse(place.stream))
+        return [partition.key for partition in self.partitioning.between(first, now)]
 
     def after_search(
         self, place: Place, glance: Glance, existing: Sequence[str], *, drained: bool
@@ -216,7 +227,10 @@ class Follower:
         here = self.partitioning.parse(place.stream)
         if existing:
             target = self.partitioning.parse(existing[0])
-            if not self._follow or glance.now >= target.start + self._grace:
+            seen = glance.now
+            if glance.following is not None and target.start == here.end:
+                seen = max(seen, glance.following.last_id.ms)
+            if not self._follow or seen >= target.start + self._grace:
                 return Move.NEXT, self._arrive(place, here, target, glance, drained=drained)
         elif not self._follow:
             return Move.END, self._restart(place, glance, drained=drained)
@@ -224,49 +238,68 @@ class Follower:
 
     def _restart(self, place: Place, glance: Glance, *, drained: bool) -> Arrival | None:
         """Stay in a partition whose key is missing: whatever is written there from now on is new."""
-        if glance.current is not None or place.untouched:
+        if glance.current is not None:
             return None
-        fresh = replace(place, id=ZERO, entries_read=None)
-        until = EntryId(max(glance.now, place.id.ms))
-        gap = None if drained else _gap(self._why_gone(place, glance.now), place, fresh, lost=None, until=until)
-        return Arrival(fresh, gap)
+        fresh, gap = self.gone(place, glance.now, drained=drained)
+        return None if fresh == place else Arrival(fresh, gap)
 
     def _arrive(self, place: Place, here: Partition, target: Partition, glance: Glance, *, drained: bool) -> Arrival:
         assert self.partitioning is not None  # noqa: S101 - only partitions have a target
-        current = glance.current
-        left = place.left if current is None else LeftPartition(place.stream, place.id, current.entries_added)
-        arrived = Place(target.key, ZERO, 0, left)
-        missing: list[Partition] = []
-        between = self.partitioning.after(here)
-        while between.start < target.start and len(missing) < 2:
-            missing.append(between)
-            between = self.partitioning.after(between)
-        last = self.partitioning.at(target.start - 1)
-        gone = current is None and not place.untouched and not drained
-        # What may have been written and have expired since: everything up to here when the reader was away.
-        expired = bool(missing) and missing[0].start + span_ms(self.partitioning.retention) <= glance.now
-        if gone or (expired and not place.untouched):
-            cause = self._why_gone(place, glance.now) if gone else GapCause.EXPIRED
-            after = place if gone else replace(place, id=EntryId(missing[0].start))
-            gap = _gap(cause, after, arrived, lost=None, until=EntryId(target.start))
-            if place.id == ZERO and gone:
-                gap = replace(gap, since=from_ms(here.start))
-            return Arrival(arrived, replace(gap, after=place.position))
+        first, last = self.partitioning.after(here), self.partitioning.at(target.start - 1)
+        missing = first.start < target.start
+        if missing:
+            left: Mark | None = Mark(last.key, ZERO, 0)
+        elif glance.current is not None:
+            left = Mark(place.stream, place.id, glance.current.entries_added)
+        else:
+            left = place.left
+        arrived = self._entering(target.key, place, left)
+        gone = glance.current is None and self._possibly_lost(place, glance.now, drained=drained)
+        if gone:
+            gap = _gap(self._why_gone(place, glance.now), place, arrived, lost=None, until=EntryId(target.start))
+            return Arrival(arrived, gap)
+        # What can have been written and have expired: only what is older than the retention, and unwatched for as long.
+        if missing and self._expired(first.start, glance.now) and self._expired(place.seen, glance.now):
+            gap = _gap(GapCause.EXPIRED, place, arrived, lost=None, until=EntryId(target.start))
+            return Arrival(arrived, replace(gap, since=from_ms(first.start)))
         if missing and not place.untouched:
-            return Arrival(arrived, skipped=(missing[0].key, last.key))
+            return Arrival(arrived, skipped=(first.key, last.key))
         return Arrival(arrived)
 
+    def _expired(self, moment: int, now: int) -> bool:
+        """Whether what was written at that moment is past the retention."""
+        return self.partitioning is not None and moment + span_ms(self.partitioning.retention) <= now
+
+    def _possibly_lost(self, place: Place, now: int, *, drained: bool) -> bool:
+        """Whether the absence of a place's key may have cost entries."""
+        if drained or self.partitioning is None:
+            return not drained and not place.untouched
+        if self._expired(place.seen, now):
+            return True
+        # What was written since everything had been read would still be there, unless the key was deleted or evicted.
+        natural = self._expired(max(place.id.ms, self.partitioning.parse(place.stream).start), now)
+        return not place.untouched and not natural
+
     def _why_gone(self, place: Place, now: int) -> GapCause:
-        assert self.partitioning is not None  # noqa: S101 - called for partitions only
+        if self.partitioning is None:
+            return GapCause.GONE
         newest = max(place.id.ms, self.partitioning.parse(place.stream).start)
-        return GapCause.EXPIRED if newest + span_ms(self.partitioning.retention) <= now else GapCause.GONE
+        return GapCause.EXPIRED if self._expired(newest, now) else GapCause.GONE
 
     def gone(self, place: Place, now: int, *, drained: bool) -> tuple[Place, Gap | None]:
-        """A single key that is missing: begin anew in whatever is written there next."""
-        fresh = replace(place, id=ZERO, entries_read=None)
-        if place.untouched or drained:
+        """Stay at a key that is missing: begin anew in whatever is written there next."""
+        lost = self._possibly_lost(place, now, drained=drained)
+        fresh = place if place.untouched else replace(place, id=ZERO, entries_read=None, bound=False)
+        fresh = replace(fresh, seen=now)
+        if not lost:
             return fresh, None
-        return fresh, _gap(GapCause.GONE, place, fresh, lost=None, until=EntryId(max(now, place.id.ms)))
+        return fresh, _gap(self._why_gone(place, now), place, fresh, lost=None, until=EntryId(max(now, place.id.ms)))
+
+    def dated(self, gap: Gap) -> Gap:
+        """The gap with a beginning that means something where nothing had been read of its partition."""
+        if self.partitioning is None or gap.after.id != ZERO or gap.since > from_ms(0):
+            return gap
+        return replace(gap, since=from_ms(self.partitioning.parse(gap.after.stream).start))
 
 
 @dataclass(frozen=True)
@@ -313,5 +346,5 @@ def resolve_start(
         # From the first moment of a partition on is all of it, whether or not it exists.
         return partition.key, ZERO if start.at.ms <= partition.start and start.at.seq == 0 else behind
     if start.new:
-        return max([partitioning.at(now).key, *existing[-1:]]), None
+        return partitioning.at(now).key, None
     return (existing[0] if existing else next(iter(partitioning.horizon(now))).key), ZERO

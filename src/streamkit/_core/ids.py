@@ -53,6 +53,9 @@ class EntryId:
         """
         word = text.decode("ascii", "replace") if isinstance(text, bytes) else text
         ms, _, seq = word.partition("-")
+        if len(word) > 41:  # two numbers below 2**64 and the hyphen; more digits would take int() long
+            msg = f"an entry ID has at most 41 characters, not {len(word)}"
+            raise InvalidEntryId(msg)
         # int() would take " 1", "1_000" and "+1" as well; Redis does not.
         if not (ms.isascii() and ms.isdigit() and (seq.isascii() and seq.isdigit() if seq else word == ms)):
             hint = "; to begin with entries written from now on, use streamkit.NEW" if word in {"$", ">"} else ""
@@ -72,7 +75,7 @@ class EntryId:
 
     @property
     def time(self) -> datetime:
-        """The moment the ID stands for, UTC."""
+        """The moment the ID stands for, UTC; IDs beyond the year 9999 give its last millisecond."""
         return from_ms(self.ms)
 
     def before(self) -> EntryId:

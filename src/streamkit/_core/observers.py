@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import override
 
-from streamkit._core.times import from_ms
-
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -217,8 +215,3 @@ class LoggingObserver(Observer):
             policy,
             ", and partitions first, since they expire" if policy.startswith("volatile") else "",
         )
-
-
-def span_start(after: EntryId, fallback: int) -> datetime:
-    """When the span behind a position begins: its own time, or that of the partition if nothing was read in it."""
-    return from_ms(after.ms or fallback)

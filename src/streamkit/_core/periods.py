@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -13,10 +14,14 @@ from streamkit._core.errors import InvalidArgument, NotAPartition
 from streamkit._core.times import from_ms, require_positive, span_ms, to_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 PROBES: int = 20_000
 """The most names that a search for partitions asks for; retention + max_ahead must not span more periods."""
+
+
+FIRST_BEYOND: int = 253_370_764_800_000
+"""The beginning of the year 9999, in ms: partitions end before it, so that each has a next one."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,12 @@ class Partitioning:
         return cls(name, period, retention, ahead)
 
     def at(self, ms: int) -> Partition:
-        """The partition that a moment belongs to."""
+        """The partition that a moment belongs to; raises InvalidArgument for one that no datetime can express."""
+        if not 0 <= ms < FIRST_BEYOND:
+            msg = (
+                f"{ms} ms since 1970 is no moment between the years 1970 and 9998: no partition of {self.name!r} has it"
+            )
+            raise InvalidArgument(msg)
         start = self.period.start_of(from_ms(ms))
         return self._starting(start)
 
@@ -117,7 +127,7 @@ class Partitioning:
                 start = datetime.strptime(key[len(prefix) :], self.period.suffix).replace(tzinfo=timezone.utc)
                 partition = self._starting(start)
         # strptime takes "2025011" for the 1st: only a name that we would write ourselves counts.
-        if partition is None or partition.key != key:
+        if partition is None or partition.key != key or partition.start < 0 or partition.start >= FIRST_BEYOND:
             raise NotAPartition(key, self.name, self._starting(from_ms(1_735_689_600_000)).key)
         return partition
 
@@ -129,6 +139,16 @@ class Partitioning:
         while partition.start <= last.start:
             yield partition
             partition = self.after(partition)
+
+    def between(self, first: Partition, now: int) -> Sequence[Partition]:
+        """Every partition from ``first`` to the end of the horizon, the latest 20,000 if there are more."""
+        last = self.after(self.at(now + span_ms(self.max_ahead)))
+        found: deque[Partition] = deque(maxlen=PROBES)
+        partition = first
+        while partition.start <= last.start:
+            found.append(partition)
+            partition = self.after(partition)
+        return tuple(found)
 
     def _starting(self, start: datetime) -> Partition:
         return Partition(

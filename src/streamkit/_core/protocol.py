@@ -22,7 +22,15 @@ def to_bytes(value: Scalar) -> bytes:
     """A value as Redis stores it."""
     if isinstance(value, bytes):
         return value
-    return (value if isinstance(value, str) else repr(value)).encode()
+    if isinstance(value, str):
+        return value.encode()
+    # By the number's own repr: an IntEnum or a NumPy float has another one.
+    return (float.__repr__(value) if isinstance(value, float) else int.__repr__(value)).encode()
+
+
+def plain(value: Scalar) -> Scalar:
+    """The same value as one of the four types themselves, which is what hiredis packs."""
+    return value if type(value) in SCALARS else to_bytes(value)
 
 
 def pack_python(command: Iterable[Scalar]) -> bytes:

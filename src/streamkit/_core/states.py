@@ -10,7 +10,14 @@ from typing import Any, Generic, cast
 from typing_extensions import TypeVar
 
 from streamkit._core import texts
-from streamkit._core.errors import InvalidArgument, NewerStateVersion, ReservedFieldName, StateError, UnknownStateFields
+from streamkit._core.errors import (
+    InvalidArgument,
+    NewerStateVersion,
+    ReservedFieldName,
+    StateError,
+    UnknownStateFields,
+    UnsupportedType,
+)
 from streamkit._core.protocol import to_bytes
 
 S = TypeVar("S", default=None)
@@ -21,6 +28,10 @@ MOST_FIELDS = 1_000
 
 Migration = Callable[[dict[str, str], int], Mapping[str, str]]
 """Takes the saved fields and the version they were saved with, returns the fields of the program's version."""
+
+
+def _is_text(name: object) -> bool:
+    return isinstance(name, str)
 
 
 def _reserved(name: str) -> bool:
@@ -57,11 +68,20 @@ class StateSchema(Generic[S]):
             return {}
         if isinstance(initial, dict):
             items = cast("dict[str, object]", initial).items()
-            return {name: texts.column(name, type(value) if value is not None else str) for name, value in items}
+            for name, _ in items:
+                if not _is_text(name):
+                    msg = f"a state has the field name {name!r}; names are str"
+                    raise InvalidArgument(msg)
+            return {name: self._column_of(name, value) for name, value in items}
         if dataclasses.is_dataclass(initial) and not isinstance(initial, type):
             return texts.columns_of(type(initial))
         msg = f"state must be a dataclass instance, a flat dict or None, not {initial!r}"
         raise InvalidArgument(msg)
+
+    def _column_of(self, name: str, value: object) -> texts.Column:
+        if type(value) in {int, float}:
+            return texts.number(name)
+        return texts.column(name, str if value is None else type(value))
 
     def initial(self) -> S:
         """A copy of the state to begin with."""
@@ -81,6 +101,11 @@ class StateSchema(Generic[S]):
             reserved = [name for name in items if _reserved(name)]
             if reserved:
                 raise ReservedFieldName(reserved, (*RESERVED, f"{RESERVED_PREFIX}*"))
+            began = cast("dict[str, object]", self._initial)
+            for name, value in items.items():
+                if value is None and began.get(name) is not None:
+                    msg = f"the state's field {name!r} became None, which a dict cannot keep apart from never set"
+                    raise UnsupportedType(msg)
         else:
             items = {name: getattr(state, name) for name in self._columns}
         if len(items) > MOST_FIELDS:
@@ -126,13 +151,21 @@ class StateSchema(Generic[S]):
                 f"{self.version}; give migrate= a function that turns its fields into today's"
             )
             raise StateError(msg)
-        old = {name: raw.decode() for name, raw in fields.items()}
+        old = self._texts(fields)
         return {name: value.encode() for name, value in self._migrate(old, version).items()}
 
     def _decode_dict(self, fields: Mapping[str, bytes]) -> S:
-        extra = {name: raw.decode() for name, raw in fields.items() if name not in self._columns}
-        known = {name: value for name, value in self._read(fields).items() if value is not None}
-        return cast("S", {**known, **extra})
+        extra = self._texts({name: raw for name, raw in fields.items() if name not in self._columns})
+        return cast("S", {**cast("dict[str, object]", self.initial()), **self._read(fields), **extra})
+
+    def _texts(self, fields: Mapping[str, bytes]) -> dict[str, str]:
+        try:
+            return {name: raw.decode() for name, raw in fields.items()}
+        except UnicodeDecodeError as error:
+            msg = (
+                f"a field of checkpoint {self._checkpoint!r} is not UTF-8: {error}; mend it, or reset() the checkpoint"
+            )
+            raise StateError(msg) from None
 
     def _read(self, fields: Mapping[str, bytes]) -> dict[str, Any]:
         try:

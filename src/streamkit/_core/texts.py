@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from streamkit._core.errors import UnsupportedType
-from streamkit._core.protocol import Scalar
+from streamkit._core.protocol import Scalar, to_bytes
 
 
 def _boolean(text: str) -> bool:
@@ -62,6 +62,18 @@ class Column:
     optional: bool
 
 
+def number(name: str) -> Column:
+    """A number that may be whole or not, as in a dict that began with ``{"total": 0}``."""
+    return Column(name, _number, optional=False)
+
+
+def _number(raw: bytes) -> int | float:
+    try:
+        return int(raw)
+    except ValueError:
+        return float(raw)
+
+
 def column(name: str, annotation: object) -> Column:
     """How to read a field of this type; raises UnsupportedType for one that has no text form."""
     optional = False
@@ -76,8 +88,8 @@ def _reader(name: str, annotation: object) -> Callable[[bytes], Any]:
     if annotation is bytes:
         return bytes
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        by_text = {str(write(member.value)): member for member in annotation}
-        return lambda raw: by_text[raw.decode()]
+        by_text = {to_bytes(write(member.value)): member for member in annotation}
+        return lambda raw: by_text[raw]
     if isinstance(annotation, type) and annotation in _READERS:
         read = _READERS[annotation]
         return lambda raw: read(raw.decode())

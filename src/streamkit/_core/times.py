@@ -7,20 +7,22 @@ from datetime import datetime, timedelta, timezone
 from streamkit._core.errors import InvalidArgument, NaiveDatetime
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+LAST_MS = 253_402_300_799_999
+"""The last millisecond of the year 9999: IDs go further, datetime does not."""
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 def to_ms(time: datetime) -> int:
     """Milliseconds since 1970 of an aware datetime, rounded down."""
-    if time.tzinfo is None:
+    if time.tzinfo is None or time.utcoffset() is None:
         raise NaiveDatetime(time)
-    # Half a microsecond of headroom: timestamp() is a float, exact to about 0.3 us in this century.
-    return int(time.timestamp() * 1000 + 0.0005)
+    since = time - EPOCH
+    return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
 
 
 def from_ms(ms: int) -> datetime:
-    """The aware UTC datetime of so many milliseconds since 1970."""
-    return EPOCH + timedelta(milliseconds=ms)
+    """The aware UTC datetime of so many milliseconds since 1970; past the year 9999, where datetime ends, that end."""
+    return EPOCH + timedelta(milliseconds=min(ms, LAST_MS))
 
 
 def span_ms(span: timedelta) -> int:

@@ -16,7 +16,7 @@ from streamkit._core.errors import InvalidArgument
 from streamkit._core.ids import EntryId
 from streamkit._core.infos import StreamInfo, stream_info
 from streamkit._core.keys import companion, require_key
-from streamkit._core.times import require_positive, span_ms, to_ms
+from streamkit._core.times import require_positive, span_ms
 from streamkit._sync._runtime import Client, Values, iterator, take
 from streamkit._sync.appending import Delivery
 from streamkit._sync.connections import Server
@@ -119,7 +119,8 @@ class Appendable(Source[T], Generic[T]):
         if at is None:
             chunk = Chunk(self._target(None), [fields], None, 0, 0)
         else:
-            entry_id, ms = (str(at), at.ms) if isinstance(at, EntryId) else (f"{to_ms(at)}-*", to_ms(at))
+            ms = at.ms if isinstance(at, EntryId) else EntryId.at(at).ms
+            entry_id = str(at) if isinstance(at, EntryId) else f"{ms}-*"
             chunk = Chunk(self._target(ms), [fields], [entry_id], ms, ms)
         guard = self._once(idempotency_key, numbered=at is None)
         with Delivery(self._server, self._target, guard) as delivery:
@@ -171,6 +172,7 @@ class Appendable(Source[T], Generic[T]):
                 taken, more, failed = take(source, size, SLOW)
                 delivery.send_all(chunker.chunks(taken))
                 if more and len(taken) < size:
+                    # The next values may be long in coming: nothing is left on its way meanwhile.
                     delivery.settle()
             delivery.settle()
             if failed is not None:

@@ -22,6 +22,8 @@ IO_TIMEOUT = 5.0
 STOP_PATIENCE = 0.7
 """Seconds after stop() that a reply may still take: with the slice of a blocking read, under a second."""
 
+OVERDUE = "stopped while the server did not answer"
+
 T = TypeVar("T")
 Values: TypeAlias = Iterable[T] | AsyncIterable[T]
 """What append_many takes: any iterable, also an asynchronous one."""
@@ -121,7 +123,10 @@ class Stopping:
     async def reply(self, connection: Connection) -> Any:
         """The next raw reply; TimeoutError if a stop was requested and the reply is overdue."""
         if self.requested and time.monotonic() > self._since + STOP_PATIENCE:
-            return await asyncio.wait_for(reply_of(connection), 0.05)
+            try:
+                return await asyncio.wait_for(reply_of(connection), 0.05)
+            except asyncio.TimeoutError as error:  # Python 3.10 has two kinds of TimeoutError
+                raise TimeoutError(OVERDUE) from error
         # No task of its own, no timer: a stop that finds the reply overdue cancels the read from outside.
         self._reading = asyncio.current_task()
         try:
@@ -131,8 +136,7 @@ class Stopping:
                 raise
             # Python 3.11 counts cancellations; this one was ours.
             getattr(self._reading, "uncancel", int)()
-            msg = "stopped while the server did not answer"
-            raise TimeoutError(msg) from None
+            raise TimeoutError(OVERDUE) from None
         finally:
             self._reading = None
             self._overdue = False

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from streamkit._core.appends import GUARD_WINDOW, Answer, Chunk, Guard, Sizer, pack_chunk, with_progress
+from streamkit._core.appends import GUARD_WINDOW, Answer, Chunk, Guard, Sizer, with_progress
 from streamkit._core.errors import AppendUncertain, ServerUnavailable, StreamkitError
 from streamkit._core.keys import companion
 from streamkit._core.refusals import Refusal, refusal, typed
@@ -38,6 +38,7 @@ class _Sent:
     chunk: Chunk
     guard: Guard
     ticket: Ticket | None = None
+    since: float = 0.0
 
 
 class Delivery:
@@ -93,6 +94,9 @@ class Delivery:
             await self._dispatch(sent)
         except ServerUnavailable as error:
             await self._again(error)
+        except BaseException:
+            self._sent.remove(sent)
+            raise
 
     async def send_all(self, chunks: Iterator[Chunk]) -> None:
         """Send chunks as they are made; if one cannot be made, settle what was sent before and raise that error."""
@@ -161,7 +165,8 @@ class Delivery:
         self._failing_since = self._failing_since if self._failures else now
         self._failures += 1
         oldest = self._sent[0]
-        repeatable = oldest.guard.mode != "" or oldest.ticket is None or not lost
+        remembered = now - oldest.since < oldest.guard.window_ms / 1000 - PATIENCE
+        repeatable = remembered or oldest.ticket is None or not lost
         if not repeatable or now - self._failing_since > PATIENCE:
             raise self._given_up(error, oldest, uncertain=lost and oldest.ticket is not None) from error
         await Stopping().wait(RECONNECT.delay(self._failures))
@@ -200,8 +205,9 @@ class Delivery:
         if self._link is None:
             self._borrowed = self._server.borrow()
             self._link = await self._borrowed.__aenter__()
-        packed = pack_chunk(sent.chunk, sent.guard, known=self._link.knows(APPEND))
+        packed = sent.chunk.pack(sent.guard, known=self._link.knows(APPEND))
         self._sizer.packed(sent.chunk, packed)
+        sent.since = sent.since or time.monotonic()
         sent.ticket = self._link.prepare_packed([packed])
         await self._link.flush()
 

@@ -23,7 +23,7 @@ from streamkit._core.ids import Beginning, EntryId
 from streamkit._core.keys import companion, require_key
 from streamkit._core.observers import LoggingObserver, Observer, Position
 from streamkit._core.states import Migration, S, StateSchema
-from streamkit._core.times import require_positive, span_ms, to_ms
+from streamkit._core.times import require_positive, span_ms
 from streamkit.asyncio._runtime import Client, Stopping
 from streamkit.asyncio.connections import Server
 from streamkit.asyncio.keeping import Keeper
@@ -267,7 +267,8 @@ class CheckpointedReader(Generic[T, S]):
 
         Sends nothing by itself.
         """
-        ms = None if at is None else at.ms if isinstance(at, EntryId) else to_ms(at)
+        self._require_entered("emit()")
+        ms = None if at is None else at.ms if isinstance(at, EntryId) else EntryId.at(at).ms
         entry_id = "*" if at is None else str(at) if isinstance(at, EntryId) else f"{ms}-*"
         if isinstance(stream, str):
             target, fields = Target(require_key("stream", stream)), value
@@ -289,6 +290,7 @@ class CheckpointedReader(Generic[T, S]):
 
         Sends nothing by itself.
         """
+        self._require_entered("execute()")
         self._reading.hold(effects.execute(command))
 
     async def commit(self) -> None:
@@ -299,8 +301,7 @@ class CheckpointedReader(Generic[T, S]):
             EffectFailed: The server refused an effect.
             NotEntered: The reader is not in its ``with`` block.
         """
-        if not self._entered:
-            raise NotEntered("commit()")
+        self._require_entered("commit()")
         await self._reading.commit()
 
     async def saved(self) -> Checkpoint[S] | None:
@@ -325,9 +326,12 @@ class CheckpointedReader(Generic[T, S]):
         """End the loop after the entry in hand, within a second; from a signal handler or any thread or task."""
         self._stopping.request()
 
-    async def _entries(self) -> AsyncIterator[Entry[T]]:
+    def _require_entered(self, what: str) -> None:
         if not self._entered:
-            raise NotEntered("iterating")
+            raise NotEntered(what)
+
+    async def _entries(self) -> AsyncIterator[Entry[T]]:
+        self._require_entered("iterating")
         reading, stopping, clock, decode = self._reading, self._stopping, time.monotonic, self._decode
         await reading.begin()
         while (batch := await reading.next_batch()) is not None:

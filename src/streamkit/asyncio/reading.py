@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from streamkit._core import commands, effects
-from streamkit._core.checkpoints import Place
+from streamkit._core.checkpoints import Mark, Place
 from streamkit._core.errors import ServerUnavailable
 from streamkit._core.following import (
     Follower,
@@ -21,7 +21,7 @@ from streamkit._core.following import (
     resolve_start,
 )
 from streamkit._core.ids import ZERO, EntryId
-from streamkit._core.observers import GapCause, Observer, Position
+from streamkit._core.observers import Gap, GapCause, Observer, Position
 from streamkit._core.pages import Page
 from streamkit._core.refusals import Refusal, refusal, typed
 from streamkit._core.replies import RawEntry, Reply, StreamFacts, entries_of_one, milliseconds, stream_facts
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 SLICE_MS = 500
 """How long one blocking read lasts, in ms: what a stop waits for, at most."""
+SEEN_EVERY = 60_000
+"""How often an idle reader saves that it has read everything, in ms."""
 LATE_LOOK = 1.0
 """Seconds between two looks at the partition that was left, while there is enough to read."""
 
@@ -63,7 +65,7 @@ class Batch:
             return self.place
         read = self.place.entries_read
         entry_id = EntryId.parse(self.entries[taken - 1][0])
-        return replace(self.place, id=entry_id, entries_read=None if read is None else read + taken)
+        return replace(self.place, id=entry_id, entries_read=None if read is None else read + taken, bound=False)
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,8 @@ class Reading:
 
     async def open(self) -> None:
         """Connect, load state and position, and take the checkpoint over; raises whatever prevents it."""
+        self._forget()
+        self._keeper.forget()
         facts = await self._server.facts()
         if facts.eviction_policy not in {"noeviction", "unknown"}:
             self._observer.on_eviction_policy(facts.eviction_policy)
@@ -150,6 +154,7 @@ class Reading:
         self.due = 0.0
         self._late_due = 0.0
         self._drained = False
+        self._saved_seen = 0
 
     async def _load_patiently(self) -> None:
         """Load; a server that refuses for now is waited for, one that cannot be reached is an error."""
@@ -183,21 +188,36 @@ class Reading:
             saved = await self._keeper.take(link, first, self._schema.initial(), again=again)
         self.state = saved.state
         self._handled = saved.place
+        self._saved_seen = saved.place.seen
         self._loaded = True
 
     async def _resolve(self, link: Link) -> Place:
+        """The place that the start means: a key and an ID, and what is known of them now."""
         partitioning = self._follower.partitioning
-        now, existing = 0, list[str]()
+        (reply,) = await link.exchange(commands.TIME)
+        now, existing = milliseconds(reply), list[str]()
         if partitioning is not None:
-            (reply,) = await link.exchange(commands.TIME)
-            now = milliseconds(reply)
             existing = await self._existing(link, [partition.key for partition in partitioning.horizon(now)])
         key, behind = resolve_start(self._start, self._follower.name, partitioning, now, existing)
-        if behind is not None:
-            return Place(key, behind)
+        facts = await self._marks(link, [key])
+        if behind is None:
+            ahead = await self._marks(link, [later for later in existing if later > key])
+            mark = facts[0] if facts else None
+            begin = Place(key, ZERO) if mark is None else Place(key, mark.id, mark.entries_added)
+            return replace(begin, ahead=tuple(ahead), seen=now)
+        if not facts:
+            return Place(key, behind, bound=behind != ZERO, seen=now)
+        if behind != ZERO:
+            return Place(key, behind, bound=True)
         (reply,) = await link.exchange(commands.xinfo_stream(key))
-        facts = self._facts(key, reply)
-        return Place(key, ZERO) if facts is None else Place(key, facts.last_id, facts.entries_added)
+        found = self._facts(key, reply)
+        return Place(key, ZERO, None if found is None else found.entries_added - found.length)
+
+    async def _marks(self, link: Link, keys: Sequence[str]) -> list[Mark]:
+        """The newest ID of each of the keys that exist."""
+        replies = await link.exchange(*map(commands.xinfo_stream, keys)) if keys else []
+        facts = [(key, self._facts(key, reply)) for key, reply in zip(keys, replies, strict=True)]
+        return [Mark(key, found.last_id, found.entries_added) for key, found in facts if found is not None]
 
     async def _existing(self, link: Link, keys: Sequence[str]) -> list[str]:
         found = await link.exchange(*map(commands.exists, keys))
@@ -292,7 +312,7 @@ class Reading:
             place, gap = reconcile(self._handled, facts)
             self._stand(place)
             if gap is not None:
-                self._observer.on_gap(gap)
+                self._report(gap)
                 if gap.cause is GapCause.RECREATED:
                     return None
         return Batch(self._handled, entries) if entries else None
@@ -311,6 +331,7 @@ class Reading:
             batch, move = await self._look_around(link)
             if batch is not None:
                 return await self._hand_out(link, batch)
+            self._note_seen(SEEN_EVERY)
             await self._save(link)
             if move is Move.END:
                 return None
@@ -321,15 +342,33 @@ class Reading:
             if not told:
                 self._observer.on_waiting(self._handled.position)
                 told = True
-            (reply,) = await link.exchange(
-                commands.xread(self._handled.stream, self._handled.id, self._page.entries, block_ms=SLICE_MS)
-            )
-            if isinstance(reply, Exception) and str(reply).startswith("UNBLOCKED"):
-                continue
-            batch = self._received(None, reply)
+            batch = await self._block(link, self._handled)
             if batch is not None:
                 return await self._hand_out(link, batch)
+        self._note_seen(0)
+        await self._save(link)
         return None
+
+    async def _block(self, link: Link, place: Place) -> Batch | None:
+        """Wait a slice of time for entries behind a place; None: there were none, or not of the key we knew."""
+        reply, info = await link.exchange(
+            commands.xread(place.stream, place.id, self._page.entries, block_ms=SLICE_MS),
+            commands.xinfo_stream(place.stream),
+        )
+        if isinstance(reply, Exception) and str(reply).startswith("UNBLOCKED"):
+            return None
+        batch = self._received(None, reply)
+        facts = self._facts(place.stream, info)
+        if batch is None or facts is None:
+            return None
+        # A key deleted and made anew while we were blocked on it: look again before anything of it is handled.
+        expected = (place.entries_read or 0) + len(batch.entries)
+        return batch if facts.entries_added >= expected else None
+
+    def _note_seen(self, older: int) -> None:
+        """Have the moment saved at which everything was read, if the saved one is older than so many ms."""
+        if self._handled is not None and self._handled.seen > self._saved_seen + older:
+            self._dirty = True
 
     async def _look_around(self, link: Link) -> tuple[Batch | None, Move]:
         """One look at fence, clock and keys, the next partition before the current one; and what follows from it."""
@@ -363,13 +402,17 @@ class Reading:
             # Something was there when XINFO looked, and the read behind it found nothing.
             place, gap = deleted_tail(place, facts)
             self._stand(place)
-            self._observer.on_gap(gap)
+            if gap is not None:
+                self._report(gap)
             return Move.NEXT
         if facts is None and self._follower.partitioning is None:
             place, lost = self._follower.gone(place, glance.now, drained=self._drained)
             self._stand(place)
             if lost is not None:
-                self._observer.on_gap(lost)
+                self._report(lost)
+        if facts is not None:
+            place = replace(place, seen=glance.now)
+            self._stand(place)
         move = self._follower.move(place, glance)
         if move is Move.NEXT and facts is not None:
             self._stand(self._follower.to_next(place, facts))
@@ -385,12 +428,15 @@ class Reading:
         if arrival is not None:
             self._stand(arrival.place)
             if arrival.gap is not None:
-                self._observer.on_gap(arrival.gap)
+                self._report(arrival.gap)
             if arrival.skipped is not None:
                 self._observer.on_skip(*arrival.skipped)
             if arrival.place.stream != place.stream:
                 self._moved(place)
         return move
+
+    def _report(self, gap: Gap) -> None:
+        self._observer.on_gap(self._follower.dated(gap))
 
     def _moved(self, left: Place) -> None:
         assert self._handled is not None  # noqa: S101 - it was moved
@@ -460,6 +506,7 @@ class Reading:
     def _prepare_save(self, link: Link) -> None:
         assert self._handled is not None  # noqa: S101 - there is something to save
         self._keeper.prepare(link, self._handled, self.state, self._effects)
+        self._saved_seen = self._handled.seen
         self._effects, self._effect_bytes = [], 0
         self._dirty = False
         self.urgent = self._restart

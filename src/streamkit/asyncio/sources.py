@@ -15,7 +15,7 @@ from streamkit._core.errors import InvalidArgument
 from streamkit._core.ids import EntryId
 from streamkit._core.infos import StreamInfo, stream_info
 from streamkit._core.keys import companion, require_key
-from streamkit._core.times import require_positive, span_ms, to_ms
+from streamkit._core.times import require_positive, span_ms
 from streamkit.asyncio._runtime import Client, Values, iterator, take
 from streamkit.asyncio.appending import Delivery
 from streamkit.asyncio.connections import Server
@@ -118,7 +118,8 @@ class Appendable(Source[T], Generic[T]):
         if at is None:
             chunk = Chunk(self._target(None), [fields], None, 0, 0)
         else:
-            entry_id, ms = (str(at), at.ms) if isinstance(at, EntryId) else (f"{to_ms(at)}-*", to_ms(at))
+            ms = at.ms if isinstance(at, EntryId) else EntryId.at(at).ms
+            entry_id = str(at) if isinstance(at, EntryId) else f"{ms}-*"
             chunk = Chunk(self._target(ms), [fields], [entry_id], ms, ms)
         guard = self._once(idempotency_key, numbered=at is None)
         async with Delivery(self._server, self._target, guard) as delivery:
@@ -170,6 +171,7 @@ class Appendable(Source[T], Generic[T]):
                 taken, more, failed = await take(source, size, SLOW)
                 await delivery.send_all(chunker.chunks(taken))
                 if more and len(taken) < size:
+                    # The next values may be long in coming: nothing is left on its way meanwhile.
                     await delivery.settle()
             await delivery.settle()
             if failed is not None:

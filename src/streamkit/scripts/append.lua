@@ -110,7 +110,7 @@ for entry = 1, count do
 end
 
 if retention ~= '' then
-  roll_expiry(key, (last_ms or now) + tonumber(retention))
+  roll_expiry(key, id, ARGV[7], retention)
 end
 if strategy ~= '' then
   trim(key, strategy, ARGV[11], ARGV[12], ARGV[13])

@@ -42,7 +42,7 @@ end
 
 local set = take_words({'HSET', key})
 local drop = take_words({'HDEL', key})
-local effects = {}
+local effects, explicit = {}, false
 for i = 1, tonumber(take()) do
   local kind = take()
   local target = KEYS[tonumber(take()) + 1]
@@ -50,6 +50,7 @@ for i = 1, tonumber(take()) do
     local effect = {target = target, id = take(), bump = take() == 'bump', first = tonumber(take()), last = tonumber(take()), retention = take(),
       max_ahead = take(), strategy = take(), operator = take(), threshold = take(), limit = take()}
     effect.words = take_words({'XADD', target, effect.id})
+    explicit = explicit or effect.id ~= '*'
     effects[i] = effect
   else
     effects[i] = {target = target, needs = take(), words = take_words({})}
@@ -64,11 +65,11 @@ for i, effect in ipairs(effects) do
   if needs ~= '' and found ~= 'none' and found ~= needs then
     return {'FAILED', i, 0, 'WRONGTYPE it holds a ' .. found .. ', not a ' .. needs}
   end
+  local last = newest[effect.target]
+  if effect.id and explicit and not last then
+    last = found == 'none' and '0-0' or stream_info(effect.target)['last-generated-id']
+  end
   if effect.id and effect.id ~= '*' then
-    local last = newest[effect.target]
-    if not last then
-      last = found == 'none' and '0-0' or stream_info(effect.target)['last-generated-id']
-    end
     if not follows(effect.id, last) and effect.bump then
       effect.id = last:match('^%d+') .. '-*'
       effect.words[3] = effect.id
@@ -85,6 +86,9 @@ for i, effect in ipairs(effects) do
     end
   elseif effect.first and (now < effect.first or now >= effect.last) then
     return {'PERIOD', whole(now)}
+  elseif effect.id and explicit then
+    local ms = last:match('^%d+')
+    newest[effect.target] = (below(ms, whole(now)) and whole(now) or ms) .. '-18446744073709551615'
   end
 end
 
@@ -95,8 +99,7 @@ for i, effect in ipairs(effects) do
   end
   if effect.id then
     if effect.retention ~= '' then
-      local ms = effect.id == '*' and now or tonumber(effect.id:match('^%d+'))
-      roll_expiry(effect.target, ms + tonumber(effect.retention))
+      roll_expiry(effect.target, reply, effect.last, effect.retention)
     end
     if effect.strategy ~= '' then
       trim(effect.target, effect.strategy, effect.operator, effect.threshold, effect.limit)

@@ -39,8 +39,10 @@ local function follows(id, newest)
   return seq == '*' or below(newest_seq, seq)
 end
 
--- The expiry of a partition only ever moves back; one without any gets it.
-local function roll_expiry(key, at)
+-- The expiry of a partition only ever moves back; one without any gets it. An ID from beyond the partition's end, a
+-- wrong clock's, counts as its end.
+local function roll_expiry(key, id, partition_end, retention)
+  local at = math.min(tonumber(id:match('^%d+')), tonumber(partition_end)) + tonumber(retention)
   local expiry = redis.call('PEXPIRETIME', key)
   if expiry < 0 or expiry < at then
     redis.call('PEXPIREAT', key, whole(at))
