@@ -32,6 +32,8 @@ nitpicky = True
 default_role = "any"
 html_theme = "furo"
 html_title = f"streamkit {release}"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 maximum_signature_line_length = 80
 python_use_unqualified_type_names = True
 
@@ -48,6 +50,7 @@ autodoc_inherit_docstrings = False
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_preprocess_types = False
+napoleon_use_ivar = True
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -76,6 +79,10 @@ ALIASES = {
     "FieldsIn": ("collections.abc.Mapping", "collections.abc.Mapping"),
     "Values": ("collections.abc.Iterable", "collections.abc.AsyncIterable"),
 }
+# What is named in signatures, and is nothing that users import: plain text there.
+PLAIN = {"Stoppable"}
+# Classes that users read about, but never construct.
+ABSTRACT = {"Appendable", "Source"}
 TYPE_VARIABLES = (TypeVar, typing_extensions.TypeVar)
 private_names: dict[str, str] = {}
 type_variables: set[str] = set()
@@ -117,7 +124,7 @@ def find_reference(app: Sphinx, env: BuildEnvironment, node: pending_xref, conte
     if node.get("refdomain") != "py" or not target:
         return None
     last = target.rpartition(".")[2]
-    if last in type_variables:
+    if last in type_variables or last in PLAIN:
         return content  # a type variable has no page; it is plain text
     here = node.get("py:module") or "streamkit"
     if target == last or target.startswith("streamkit."):
@@ -155,8 +162,16 @@ def name_public_bases(_app: Sphinx, _name: str, thing: Any, _options: Any, bases
     bases[:] = public_bases(thing) or [object]
 
 
+def hide_constructor(
+    _app: Sphinx, _what: str, name: str, _thing: Any, _options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Leave out the parameters of what is never constructed by users."""
+    return ("", None) if name.rpartition(".")[2] in ABSTRACT else (signature, returns)
+
+
 def setup(app: Sphinx) -> None:
     find_public_names()
     inherit_overloads()
     app.connect("missing-reference", find_reference)
     app.connect("autodoc-process-bases", name_public_bases)
+    app.connect("autodoc-process-signature", hide_constructor)

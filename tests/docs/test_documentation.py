@@ -1,7 +1,7 @@
 """Runs every example in README.md, docs/ and the docstrings, each file's in order, against a real server.
 
 An example finds only what the examples above it in the same file made, and `REDIS_URL`. `await` may stand at the top
-level. `skip: next "reason"` in a comment above leaves one out.
+level. If it has lines `# > ...`, these are what it prints. `skip: next "reason"` in a comment above leaves one out.
 """
 
 from __future__ import annotations
@@ -9,8 +9,12 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
-from collections.abc import Iterator
+import io
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import redis
@@ -20,6 +24,9 @@ from sybil.parsers.markdown import CodeBlockParser as MarkdownCodeBlockParser
 from sybil.parsers.markdown import SkipParser as MarkdownSkipParser
 from sybil.parsers.rest import CodeBlockParser, DocTestParser, SkipParser
 
+import streamkit
+import streamkit.asyncio
+import streamkit.testing
 from streamkit.testing import redis_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,10 +37,15 @@ def evaluate(example: Example) -> None:
     name = str(example.path)
     source = "\n" * (example.line + example.parsed.line_offset) + example.parsed
     code = compile(source, name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-    if code.co_flags & inspect.CO_COROUTINE:
-        example.namespace["__loop__"].run_until_complete(eval(code, example.namespace))
-    else:
-        exec(code, example.namespace)
+    output = io.StringIO()
+    with redirect_stdout(output):
+        if code.co_flags & inspect.CO_COROUTINE:
+            example.namespace["__loop__"].run_until_complete(eval(code, example.namespace))
+        else:
+            exec(code, example.namespace)
+    promised = [line.strip()[4:] for line in example.parsed.splitlines() if line.strip().startswith("# > ")]
+    if promised:
+        assert output.getvalue().splitlines() == promised
 
 
 class DocStrings(PythonDocStringDocument):
@@ -81,3 +93,17 @@ def test_examples(document: Document, server: str) -> None:
 def test_the_readme_has_examples() -> None:
     """Guards the collection above: a parser that finds nothing passes everything."""
     assert any(Path(document.path).name == "README.md" for document in documents())
+
+
+def test_everything_public_is_in_the_reference() -> None:
+    pages = {page.stem: page.read_text("utf-8") for page in (ROOT / "docs" / "api").glob("*.md")}
+
+    def missing(module: ModuleType, names: Iterable[str], text: str) -> list[str]:
+        return [f"{module.__name__}.{name}" for name in names if not re.search(rf":: {name}$", text, re.MULTILINE)]
+
+    shared = "".join(text for stem, text in pages.items() if stem != "asynchronous")
+    twins = [name for name in streamkit.__all__ if getattr(streamkit, name) is not getattr(streamkit.asyncio, name)]
+    assert missing(streamkit, streamkit.__all__, shared) == []
+    assert missing(streamkit.asyncio, twins, pages["asynchronous"]) == []
+    assert missing(streamkit.testing, streamkit.testing.__all__, pages["servers"]) == []
+    assert set(streamkit.asyncio.__all__) == set(streamkit.__all__)

@@ -162,7 +162,7 @@ class Chunk:
         keys = (self.target.key, guard.key) if guard.key else (self.target.key,)
         return APPEND.call(keys, self.arguments(guard), known=known)
 
-    def answer(self, reply: Reply, *, appended: int) -> tuple[Answer, str]:
+    def answer(self, reply: Reply, guard: Guard, *, appended: int) -> tuple[Answer, str]:
         """What became of the chunk: the answer, with the last ID written or the server's clock in ms.
 
         Raises:
@@ -171,6 +171,8 @@ class Chunk:
         status, *rest = texts(raise_error(reply))
         if status == "TYPE":
             raise WrongKeyType(self.target.key, rest[0], "stream")
+        if status == "GUARD":
+            raise WrongKeyType(guard.key, rest[0], "guard of streamkit's own against repeated appends")
         if status == "ORDER":
             first = self.ids[0] if self.ids else "*"
             raise OutOfOrder(

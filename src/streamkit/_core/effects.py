@@ -143,7 +143,7 @@ def execute(command: tuple[Scalar, ...]) -> Execute:
             raise EncodeError(msg)
     try:
         checked = Execute(tuple(plain(word) for word in command))
-        name, _ = checked.command, checked.size
+        name, _, _ = checked.command, checked.key, checked.size
     except UnicodeError as error:
         msg = f"{command[0]!r} has an argument that is no text UTF-8 can express: {error}"
         raise EncodeError(msg) from None

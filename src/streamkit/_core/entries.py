@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from typing_extensions import TypeVar, override
 
 from streamkit._core.ids import EntryId
+from streamkit._core.times import from_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from typing_extensions import Self
 
 T_co = TypeVar("T_co", covariant=True, default=dict[str, str])
-V = TypeVar("V")
 
 
 class Entry(Generic[T_co]):
@@ -29,17 +28,17 @@ class Entry(Generic[T_co]):
         value: What the stream's codec made of its fields.
     """
 
-    # A plain class with slots, its ID parsed when asked for: half the cost of a frozen dataclass, and this is
-    # built once an entry in every loop.
+    # A plain class, its ID parsed when asked for, and frozen by properties without setters: a frozen dataclass costs
+    # twice as much to make, and one of these is made for each entry of every loop.
     __slots__ = ("_id", "_stream", "_value")
-    _id: bytes
+    _id: str
     _stream: str
     _value: T_co
 
     def __init__(self, stream: str, id: EntryId, value: T_co) -> None:  # noqa: A002 - Redis's own word
-        _set_stream(self, stream)
-        _set_id(self, str(id).encode())
-        _set_value(self, value)
+        self._stream = stream
+        self._id = str(id)
+        self._value = value
 
     @property
     def stream(self) -> str:
@@ -57,19 +56,16 @@ class Entry(Generic[T_co]):
         return self._value
 
     @property
+    def ms(self) -> int:
+        """The milliseconds since 1970 of the entry's ID: what ``id.ms`` gives, at a fraction of its cost."""
+        word = self._id
+        # Nearly every ID ends in "-0": a slice is cheaper than a search.
+        return int(word[:-2] if word[-2] == "-" else word.partition("-")[0])
+
+    @property
     def time(self) -> datetime:
         """The moment of the entry's ID, UTC."""
-        return self.id.time
-
-    @override
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        msg = f"an entry is frozen; {name!r} cannot be set"
-        raise AttributeError(msg)
-
-    @override
-    def __delattr__(self, name: str) -> NoReturn:
-        msg = f"an entry is frozen; {name!r} cannot be deleted"
-        raise AttributeError(msg)
+        return from_ms(self.ms)
 
     @override
     def __eq__(self, other: object) -> bool:
@@ -91,17 +87,5 @@ class Entry(Generic[T_co]):
         return type(self), (self._stream, self.id, self._value)
 
 
-_new = object.__new__
-# The slots' own setters: the only way past a frozen __setattr__ that costs no more than an assignment.
-_set_stream: Callable[[object, str], None] = Entry.__dict__["_stream"].__set__
-_set_id: Callable[[object, bytes], None] = Entry.__dict__["_id"].__set__
-_set_value: Callable[[object, object], None] = Entry.__dict__["_value"].__set__
-
-
-def read_entry(stream: str, raw_id: bytes, value: V) -> Entry[V]:
-    """An entry from an ID as it came from the server, parsed only if somebody asks for it."""
-    entry = cast("Entry[V]", _new(Entry))
-    _set_stream(entry, stream)
-    _set_id(entry, raw_id)
-    _set_value(entry, value)
-    return entry
+new_entry: Any = object.__new__
+"""Makes an entry without its constructor, for a loop that then sets ``_stream``, ``_id`` and ``_value`` itself."""

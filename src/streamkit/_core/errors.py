@@ -34,12 +34,12 @@ The tree, by whose move it is::
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
 
     from streamkit._core.ids import EntryId
@@ -47,6 +47,18 @@ if TYPE_CHECKING:
 
 class StreamkitError(Exception):
     """The root of every error that streamkit raises."""
+
+    @override
+    def __reduce__(self) -> tuple[Callable[..., StreamkitError], tuple[Any, ...]]:
+        # As it is, not by calling its constructor again, which takes other arguments than the message.
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(cls: type[StreamkitError], args: tuple[Any, ...], attributes: dict[str, Any]) -> StreamkitError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class InvalidArgument(StreamkitError, ValueError):

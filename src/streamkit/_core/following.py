@@ -94,6 +94,8 @@ def reconcile(place: Place, facts: StreamFacts) -> tuple[Place, Gap | None]:
 
 def _first_look(place: Place, facts: StreamFacts, removed: int, *, before_first: bool) -> tuple[Place, Gap | None]:
     """The same for a place of which it is not known yet how many entries lie before it."""
+    if facts.last_id < place.id:
+        return place, None  # a bound that nothing has reached yet
     if facts.last_id == place.id:
         return replace(place, entries_read=facts.entries_added), None
     if before_first and removed:
@@ -130,6 +132,8 @@ def late_entries(place: Place, facts: StreamFacts | None) -> tuple[Place, LateEn
         return place, None
     if facts.last_id < left.id:  # made anew
         left = Mark(left.stream, ZERO, 0)
+        if facts.last_id == ZERO:
+            return replace(place, left=left), None
     late = LateEntries(left.stream, left.id, facts.last_id, max(1, facts.entries_added - left.entries_added))
     return replace(place, left=Mark(left.stream, facts.last_id, facts.entries_added)), late
 
@@ -259,7 +263,7 @@ class Follower:
             gap = _gap(self._why_gone(place, glance.now), place, arrived, lost=None, until=EntryId(target.start))
             return Arrival(arrived, gap)
         # What can have been written and have expired: only what is older than the retention, and unwatched for as long.
-        if missing and self._expired(first.start, glance.now) and self._expired(place.seen, glance.now):
+        if missing and self._expired(first.start, glance.now) and self._expired(place.seen - self._grace, glance.now):
             gap = _gap(GapCause.EXPIRED, place, arrived, lost=None, until=EntryId(target.start))
             return Arrival(arrived, replace(gap, since=from_ms(first.start)))
         if missing and not place.untouched:
@@ -274,11 +278,12 @@ class Follower:
         """Whether the absence of a place's key may have cost entries."""
         if drained or self.partitioning is None:
             return not drained and not place.untouched
-        if self._expired(place.seen, now):
+        start = self.partitioning.parse(place.stream).start
+        # What came after `seen` may be dated up to grace before it.
+        if self._expired(max(place.seen - self._grace, start), now):
             return True
         # What was written since everything had been read would still be there, unless the key was deleted or evicted.
-        natural = self._expired(max(place.id.ms, self.partitioning.parse(place.stream).start), now)
-        return not place.untouched and not natural
+        return not place.untouched and not self._expired(max(place.id.ms, start), now)
 
     def _why_gone(self, place: Place, now: int) -> GapCause:
         if self.partitioning is None:
@@ -320,9 +325,9 @@ def parse_start(
     if isinstance(start, Beginning):
         return Start(new=start is NEW)
     if not isinstance(start, str):
-        return Start(at=start if isinstance(start, EntryId) else EntryId.at(start))
+        return _bounded(start if isinstance(start, EntryId) else EntryId.at(start), partitioning)
     try:
-        return Start(at=EntryId.parse(start))
+        return _bounded(EntryId.parse(start), partitioning)
     except InvalidEntryId:
         if partitioning is not None and start not in {"$", ">"}:
             return Start(key=partitioning.parse(start).key)
@@ -330,6 +335,12 @@ def parse_start(
             raise
         msg = f"start {start!r} is neither an entry ID nor the key {name!r}"
         raise InvalidArgument(msg) from None
+
+
+def _bounded(at: EntryId, partitioning: Partitioning | None) -> Start:
+    if partitioning is not None:
+        partitioning.at(at.ms)  # raises for a moment that no partition has
+    return Start(at=at)
 
 
 def resolve_start(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streamkit._core.errors import WrongKeyType
+from streamkit._core.refusals import typed
 from streamkit._core.replies import Reply, stream_facts
 from streamkit._core.times import from_ms
 
@@ -42,8 +42,9 @@ class StreamInfo:
 def stream_info(key: str, replies: Sequence[Reply]) -> StreamInfo:
     """XINFO STREAM and PEXPIRETIME of one key."""
     found, expiry = replies
-    if isinstance(found, Exception) and str(found).startswith("WRONGTYPE"):
-        raise WrongKeyType(key, "value of another type", "stream")
+    for reply in replies:
+        if isinstance(reply, Exception) and "no such key" not in str(reply):
+            raise typed(reply, doing=f"asking about {key!r}", key=key)
     facts = stream_facts(found)
     if facts is None:
         return StreamInfo(key, 0, None, None, 0, 0, None)
@@ -54,5 +55,5 @@ def stream_info(key: str, replies: Sequence[Reply]) -> StreamInfo:
         last_id=facts.last_id,
         entries_added=facts.entries_added,
         groups=facts.groups,
-        expires_at=from_ms(expiry) if isinstance(expiry, int) and expiry >= 0 else None,
+        expires_at=from_ms(expiry) if expiry >= 0 else None,
     )

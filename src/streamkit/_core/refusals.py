@@ -8,38 +8,39 @@ from redis import exceptions
 
 from streamkit._core.errors import CommandFailed, PermissionDenied, ServerError, ServerUnavailable, WrongKeyType
 
+_DENIED_IN_SCRIPT = ("ACL failure in script", "executing the script can't", "NOPERM ")
+
 
 class Refusal(enum.Enum):
     """What an error reply calls for."""
 
     WAIT = "wait"
     """The server refuses for now: out of memory, loading, moving, not writable. Nothing was done; try again."""
+    MOVED = "moved"
+    """This server is not the master any more, or not in contact with it: find the master by connecting anew."""
     SCRIPT = "script"
     """The script is not in the server's cache: send its source."""
     FATAL = "fatal"
     """Trying again would fail again."""
 
 
+_MOVED_PREFIXES = ("READONLY", "-READONLY", "MASTERDOWN")
+_MOVED_CLASSES = (exceptions.ReadOnlyError, exceptions.MasterDownError)
 _WAIT_PREFIXES = (
     "LOADING",
     "BUSY ",
-    "READONLY",
     "OOM",
     "MISCONF",
     "NOREPLICAS",
     "CLUSTERDOWN",
     "TRYAGAIN",
-    "MASTERDOWN",
     "UNBLOCKED",
-    "-READONLY",
 )
 _WAIT_CLASSES = (
     exceptions.BusyLoadingError,
-    exceptions.ReadOnlyError,
     exceptions.OutOfMemoryError,
     exceptions.ClusterDownError,
     exceptions.TryAgainError,
-    exceptions.MasterDownError,
 )
 
 
@@ -48,6 +49,8 @@ def refusal(error: Exception) -> Refusal:
     message = str(error)
     if isinstance(error, exceptions.NoScriptError) or message.startswith("NOSCRIPT"):
         return Refusal.SCRIPT
+    if isinstance(error, _MOVED_CLASSES) or message.startswith(_MOVED_PREFIXES):
+        return Refusal.MOVED
     if isinstance(error, _WAIT_CLASSES) or message.startswith(_WAIT_PREFIXES):
         return Refusal.WAIT
     # OOM and NOREPLICAS inside a script arrive with the script's own preface in front.
@@ -56,18 +59,25 @@ def refusal(error: Exception) -> Refusal:
     return Refusal.FATAL
 
 
+def passing(error: BaseException | None) -> bool:
+    """Whether an error reply says that the server refuses for now."""
+    return isinstance(error, Exception) and refusal(error) in {Refusal.WAIT, Refusal.MOVED}
+
+
 def typed(error: Exception, *, doing: str, key: str = "") -> ServerError:
     """The streamkit error for an error reply or a failed connection; ``doing`` says what was tried, with its key."""
     message = str(error)
     if isinstance(error, ServerError):
         return error
-    if isinstance(error, (exceptions.NoPermissionError, exceptions.AuthenticationError)) or message.startswith(
-        ("NOPERM", "NOAUTH", "WRONGPASS")
+    if (
+        isinstance(error, (exceptions.NoPermissionError, exceptions.AuthenticationError))
+        or message.startswith(("NOPERM", "NOAUTH", "WRONGPASS"))
+        or any(phrase in message for phrase in _DENIED_IN_SCRIPT)
     ):
         return PermissionDenied(f"the server refused {doing}: {message}; grant the user this command and its keys")
     if message.startswith("WRONGTYPE"):
         return WrongKeyType(key or doing, found="value of another type", needed="stream")
-    if refusal(error) is Refusal.WAIT:
+    if passing(error):
         return ServerUnavailable(f"the server refuses for now while {doing}: {message}")
     if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
         return ServerUnavailable(

@@ -12,6 +12,7 @@ from streamkit._core.ids import EntryId
 
 Reply: TypeAlias = Any
 RawEntry: TypeAlias = "tuple[bytes, list[bytes]]"
+"""ID, then fields and values in turn; str instead of bytes where the parser was asked for text."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, cast
 
 from typing_extensions import TypeVar
@@ -38,6 +38,17 @@ def _reserved(name: str) -> bool:
     return name in RESERVED or name.startswith(RESERVED_PREFIX)
 
 
+def _check_names(names: Iterable[object]) -> None:
+    """Raise for a field name that is no text, or that the checkpoint needs for itself."""
+    for name in names:
+        if not _is_text(name):
+            msg = f"a state has the field name {name!r}; names are str"
+            raise InvalidArgument(msg)
+    reserved = [str(name) for name in names if _reserved(str(name))]
+    if reserved:
+        raise ReservedFieldName(reserved, (*RESERVED, f"{RESERVED_PREFIX}*"))
+
+
 class StateSchema(Generic[S]):
     """How a state is written to the checkpoint hash, and read back.
 
@@ -57,9 +68,7 @@ class StateSchema(Generic[S]):
         self._migrate = migrate
         self._checkpoint = checkpoint
         self._columns = self._describe()
-        reserved = [name for name in self._columns if _reserved(name)]
-        if reserved:
-            raise ReservedFieldName(reserved, (*RESERVED, f"{RESERVED_PREFIX}*"))
+        _check_names(self._columns)
         self.encode(self._initial)
 
     def _describe(self) -> dict[str, texts.Column]:
@@ -68,10 +77,7 @@ class StateSchema(Generic[S]):
             return {}
         if isinstance(initial, dict):
             items = cast("dict[str, object]", initial).items()
-            for name, _ in items:
-                if not _is_text(name):
-                    msg = f"a state has the field name {name!r}; names are str"
-                    raise InvalidArgument(msg)
+            _check_names(dict(items))
             return {name: self._column_of(name, value) for name, value in items}
         if dataclasses.is_dataclass(initial) and not isinstance(initial, type):
             return texts.columns_of(type(initial))
@@ -94,13 +100,15 @@ class StateSchema(Generic[S]):
             ReservedFieldName: A dict state got a field that the checkpoint needs for itself.
             UnsupportedType: A value has no text form.
         """
+        if type(state) is not type(self._initial):
+            kind = type(self._initial).__name__
+            msg = f"the state is a {type(state).__name__} now and began as a {kind}; keep its type"
+            raise InvalidArgument(msg)
         if state is None:
             return {}
         if isinstance(state, dict):
             items = cast("dict[str, object]", state)
-            reserved = [name for name in items if _reserved(name)]
-            if reserved:
-                raise ReservedFieldName(reserved, (*RESERVED, f"{RESERVED_PREFIX}*"))
+            _check_names(items)
             began = cast("dict[str, object]", self._initial)
             for name, value in items.items():
                 if value is None and began.get(name) is not None:
@@ -111,7 +119,15 @@ class StateSchema(Generic[S]):
         if len(items) > MOST_FIELDS:
             msg = f"the state has {len(items)} fields; a checkpoint takes {MOST_FIELDS} at most"
             raise InvalidArgument(msg)
-        return {name: to_bytes(texts.write(value)) for name, value in items.items() if value is not None}
+        return {name: self._write(name, value) for name, value in items.items() if value is not None}
+
+    def _write(self, name: str, value: object) -> bytes:
+        try:
+            name.encode()
+            return to_bytes(texts.write(value))
+        except UnicodeEncodeError as error:
+            msg = f"the state's field {name!r} is no text that UTF-8 can express: {error}"
+            raise UnsupportedType(msg) from None
 
     def decode(self, fields: Mapping[str, bytes], version: int) -> S:
         """The state of a checkpoint's fields, those of the checkpoint itself left out.
@@ -156,7 +172,11 @@ class StateSchema(Generic[S]):
 
     def _decode_dict(self, fields: Mapping[str, bytes]) -> S:
         extra = self._texts({name: raw for name, raw in fields.items() if name not in self._columns})
-        return cast("S", {**cast("dict[str, object]", self.initial()), **self._read(fields), **extra})
+        state = self.initial()
+        # One by one: the update() of a Counter adds.
+        for name, value in {**self._read(fields), **extra}.items():
+            cast("dict[str, object]", state)[name] = value
+        return state
 
     def _texts(self, fields: Mapping[str, bytes]) -> dict[str, str]:
         try:

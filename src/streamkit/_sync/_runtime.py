@@ -23,6 +23,9 @@ STOP_PATIENCE = 0.7
 _LOOK = 0.05
 """Seconds between two looks at the flag while nothing else happens."""
 
+_PIECE = 64 * 1024
+OVERDUE = "stopped while the server did not answer"
+
 T = TypeVar("T")
 Values: TypeAlias = Iterable[T]
 """What append_many takes."""
@@ -36,7 +39,7 @@ class Connection(Protocol):
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
     def send_packed_command(self, command: Any, *, check_health: bool = ...) -> None: ...
-    def read_response(self, *, disable_decoding: bool = ...) -> Any: ...
+    def read_response(self, *, disable_decoding: bool = ..., disconnect_on_error: bool = ...) -> Any: ...
     def can_read(self, timeout: float = ...) -> bool: ...
 
 
@@ -45,8 +48,11 @@ def no_retries() -> Retry:
     return Retry(NoBackoff(), 0)
 
 
-def reply_of(connection: Connection) -> Any:
-    """The next raw reply of a connection; errors are raised as redis-py raises them."""
+def reply_of(connection: Connection, *, text: bool = False) -> Any:
+    """The next raw reply of a connection, as bytes or as text; errors are raised as redis-py raises them."""
+    if text:
+        # Bytes that are no text are found when the reply has been read to its end: the connection stays good.
+        return connection.read_response(disable_decoding=False, disconnect_on_error=False)
     return connection.read_response(disable_decoding=True)
 
 
@@ -71,6 +77,10 @@ def take(values: Iterator[T], count: int, seconds: float) -> tuple[list[T], bool
 def iterator(values: Values[T]) -> Iterator[T]:
     """The one iterator of these values."""
     return iter(values)
+
+
+def relax(connection: Connection, seconds: float) -> None:
+    """Nothing to do: the short timeout of the socket stays, and `Stopping.reply` is as patient as it is asked to be."""
 
 
 class Stopping:
@@ -103,19 +113,19 @@ class Stopping:
         while not self.requested and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _LOOK))
 
-    def reply(self, connection: Connection) -> Any:
-        """The next raw reply; TimeoutError if a stop was requested and the reply is overdue.
-
-        The connection's own timeout still holds: it is counted from the last look that found nothing.
-        """
-        patience = connection.socket_timeout or IO_TIMEOUT
+    def reply(self, connection: Connection, patience: float, *, text: bool = False) -> Any:
+        """The next raw reply; TimeoutError if it takes longer than that, or is overdue after a stop."""
         until = time.monotonic() + patience
         while not connection.can_read(timeout=4 * _LOOK):
             now = time.monotonic()
             if self.requested and now > self._since + STOP_PATIENCE:
-                msg = "stopped while the server did not answer"
-                raise TimeoutError(msg)
+                raise TimeoutError(OVERDUE)
             if now > until:
                 msg = f"no answer within {patience} s"
                 raise TimeoutError(msg)
-        return reply_of(connection)
+        return reply_of(connection, text=text)
+
+    def write(self, connection: Connection, data: bytes) -> None:
+        """Write packed commands, in pieces: the connection's short timeout holds for each of them."""
+        pieces = [data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]
+        connection.send_packed_command(pieces, check_health=False)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from streamkit._core.appends import GUARD_WINDOW, Answer, Chunk, Guard, Sizer, with_progress
-from streamkit._core.errors import AppendUncertain, ServerUnavailable, StreamkitError
+from streamkit._core.errors import AppendUncertain, EncodeError, ServerUnavailable, StreamkitError
 from streamkit._core.keys import companion
-from streamkit._core.refusals import Refusal, refusal, typed
+from streamkit._core.refusals import Refusal, passing, refusal, typed
 from streamkit._core.retry import RECONNECT
 from streamkit._core.scripts import APPEND
 from streamkit._sync._runtime import Stopping
@@ -95,22 +95,26 @@ class Delivery:
             self._dispatch(sent)
         except ServerUnavailable as error:
             self._again(error)
-        except BaseException:
+        except EncodeError as error:
+            # Nothing of it was sent, and what was sent before it is on its way.
             self._sent.remove(sent)
-            raise
+            self.settle()
+            raise with_progress(error, self.appended) from None
 
     def send_all(self, chunks: Iterator[Chunk]) -> None:
         """Send chunks as they are made; if one cannot be made, settle what was sent before and raise that error."""
-        try:
-            for chunk in chunks:
-                self.send(chunk)
-        except StreamkitError as error:
-            self.settle()
-            raise with_progress(error, self.appended) from None
-        except Exception:
-            # A codec's own error, or that of a function that gives the times.
-            self.settle()
-            raise
+        while True:
+            try:
+                chunk = next(chunks, None)
+            except Exception as error:
+                # A value's own fault, or that of a codec or of a function that gives the times.
+                self.settle()
+                if isinstance(error, StreamkitError):
+                    raise with_progress(error, self.appended) from None
+                raise
+            if chunk is None:
+                return
+            self.send(chunk)
 
     def settle(self) -> None:
         """Wait until everything sent is written.
@@ -128,7 +132,7 @@ class Delivery:
         assert self._link is not None and oldest.ticket is not None  # noqa: S101, PT018 - it was dispatched
         try:
             (reply,) = self._link.collect(oldest.ticket)
-            refused = isinstance(reply, Exception) and refusal(reply) is Refusal.WAIT
+            refused = isinstance(reply, Exception) and passing(reply)
             if self._link.learn(APPEND, reply):
                 self._resend()
             elif not refused:
@@ -137,13 +141,19 @@ class Delivery:
             self._again(error)
             return
         if refused:
-            self._again(typed(reply, doing="appending", key=oldest.chunk.target.key), lost=False)
+            key = oldest.chunk.target.key
+            refusing = typed(reply, doing=f"appending to {key!r}", key=key)
+            if refusal(reply) is Refusal.MOVED:
+                # Behind the same name there may be another master by now: only a new connection finds it.
+                self._link.close()
+                self._give_back()
+            self._again(refusing, lost=False)
 
     def _settled(self, oldest: _Sent, reply: Reply) -> None:
         try:
             if isinstance(reply, Exception):
                 raise typed(reply, doing=f"appending to {oldest.chunk.target.key!r}", key=oldest.chunk.target.key)
-            answer, detail = oldest.chunk.answer(reply, appended=self.appended)
+            answer, detail = oldest.chunk.answer(reply, oldest.guard, appended=self.appended)
         except StreamkitError as error:
             raise with_progress(error, self.appended) from None
         if answer is Answer.WRITTEN:

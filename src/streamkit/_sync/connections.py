@@ -15,7 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
+import redis
 from redis import ConnectionPool, exceptions
+from redis.utils import HIREDIS_AVAILABLE
 
 from streamkit._core import commands
 from streamkit._core.errors import InvalidArgument, ServerTooOld
@@ -32,6 +34,7 @@ from streamkit._sync._runtime import (
     Connection,
     Stopping,
     no_retries,
+    relax,
     reply_of,
 )
 
@@ -43,8 +46,10 @@ if TYPE_CHECKING:
 
 LEAST_MAJOR = 7
 LEAST_IO_TIMEOUT = 2.0
-CONNECT_TIMEOUT = 0.9
-"""Seconds that a loop's own connection may take to be made, at most: stop() waits for it."""
+CONNECT_TIMEOUT = 0.8
+"""Seconds that a step of making a loop's own connection may take, at most: stop() waits for it."""
+TEXT_REPLIES = HIREDIS_AVAILABLE and int(redis.__version__.partition(".")[0]) >= 8
+"""Whether single replies can be had as text: older versions of redis-py decode some ahead of being asked."""
 LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, EOFError)
 
 
@@ -63,20 +68,25 @@ _KNOWN: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
 class Ticket:
     """The claim to the replies of commands sent together."""
 
-    __slots__ = ("due", "replies")
+    __slots__ = ("due", "replies", "text")
 
-    def __init__(self, due: int) -> None:
+    def __init__(self, due: int, *, text: bool = False) -> None:
         self.due = due
+        self.text = text
+        """Whether the last of the replies is wanted as text, which hiredis decodes much faster than we could."""
         self.replies: list[Reply] = []
 
 
 class Link:
     """One connection, written and read by hand: commands may be sent long before their replies are collected."""
 
-    def __init__(self, connection: Connection, known: _Known, stopping: Stopping | None = None) -> None:
+    def __init__(
+        self, connection: Connection, known: _Known, stopping: Stopping | None = None, patience: float = IO_TIMEOUT
+    ) -> None:
         self._connection = connection
         self._known = known
         self._stopping = stopping
+        self._patience = patience
         self._owed: deque[Ticket] = deque()
         self._unsent: list[bytes] = []
 
@@ -89,15 +99,16 @@ class Link:
         """Whether the server has seen the script, as far as we know."""
         return script.sha in self._known.scripts
 
-    def prepare(self, *batch: Command) -> Ticket:
-        """Queue commands to be written by the next flush."""
-        return self.prepare_packed([pack(command) for command in batch])
+    def prepare(self, *batch: Command, text: bool = False) -> Ticket:
+        """Queue commands to be written by the next flush; ``text``: the last reply is wanted as str, not bytes."""
+        return self.prepare_packed([pack(command) for command in batch], text=text)
 
-    def prepare_packed(self, packed: list[bytes]) -> Ticket:
+    def prepare_packed(self, packed: list[bytes], *, text: bool = False) -> Ticket:
         """Queue commands that are packed already."""
-        ticket = Ticket(len(packed))
-        self._unsent += packed
-        self._owed.append(ticket)
+        ticket = Ticket(len(packed), text=text)
+        if packed:
+            self._unsent += packed
+            self._owed.append(ticket)
         return ticket
 
     def flush(self) -> None:
@@ -106,7 +117,10 @@ class Link:
             data = b"".join(self._unsent)
             self._unsent.clear()
             try:
-                self._connection.send_packed_command([data], check_health=False)
+                if self._stopping is None:
+                    self._connection.send_packed_command([data], check_health=False)
+                else:
+                    self._stopping.write(self._connection, data)
             except LOST as error:
                 raise typed(error, doing="writing") from error
 
@@ -114,7 +128,8 @@ class Link:
         """The replies of a ticket, error replies among them as values; those due before it are kept for theirs."""
         while len(ticket.replies) < ticket.due:
             oldest = self._owed[0]
-            oldest.replies.append(self._next())
+            text = oldest.text and len(oldest.replies) + 1 == oldest.due
+            oldest.replies.append(self._next(text=text))
             if len(oldest.replies) == oldest.due:
                 self._owed.popleft()
         return ticket.replies
@@ -149,11 +164,13 @@ class Link:
         self._unsent.clear()
         self._connection.disconnect()
 
-    def _next(self) -> Reply:
+    def _next(self, *, text: bool = False) -> Reply:
         try:
             if self._stopping is None:
-                return reply_of(self._connection)
-            return self._stopping.reply(self._connection)
+                return reply_of(self._connection, text=text)
+            return self._stopping.reply(self._connection, self._patience, text=text)
+        except UnicodeDecodeError as error:
+            return error  # what to do about it is the caller's to know
         except exceptions.AuthenticationError as error:
             raise typed(error, doing="connecting") from error
         except LOST as error:
@@ -185,7 +202,7 @@ class Server:
 
     def require_same(self, other: Server, what: str) -> None:
         """Raise InvalidArgument if the other client's server, as it is addressed, is not this one."""
-        ours, theirs = (_address(server._pool.connection_kwargs) for server in (self, other))  # noqa: SLF001
+        ours, theirs = (_address(server._pool) for server in (self, other))  # noqa: SLF001
         if ours != theirs:
             msg = (
                 f"{what} belongs to a client of {theirs}, not of {ours}: one atomic step needs one server and database"
@@ -201,7 +218,7 @@ class Server:
         """
         try:
             connection = cast("Connection", self._pool.get_connection(*_POOL_ARGUMENTS))
-        except LOST as error:
+        except (*LOST, exceptions.ResponseError) as error:
             raise typed(error, doing="connecting") from error
         link = Link(connection, self._known)
         try:
@@ -218,23 +235,29 @@ class Server:
             ServerUnavailable: It could not be made.
         """
         settings = dict(self._pool.connection_kwargs)
+        patience = max(settings.get("socket_timeout") or IO_TIMEOUT, LEAST_IO_TIMEOUT)
         for name in tuple(settings):
             if name.startswith(("maint_notifications", "orig_")):
                 del settings[name]
         settings |= {
+            "encoding": "utf-8",
+            "encoding_errors": "strict",
+            "decode_responses": TEXT_REPLIES,
             "retry": no_retries(),
             "retry_on_timeout": False,
             "retry_on_error": [],
             "health_check_interval": 0,
-            "socket_timeout": max(settings.get("socket_timeout") or IO_TIMEOUT, LEAST_IO_TIMEOUT),
+            "socket_timeout": CONNECT_TIMEOUT,
             "socket_connect_timeout": min(settings.get("socket_connect_timeout") or CONNECT_TIMEOUT, CONNECT_TIMEOUT),
         }
         connection = cast("Connection", self._pool.connection_class(**settings))
         try:
             connection.connect()
-        except LOST as error:
+        except (*LOST, exceptions.ResponseError) as error:
+            connection.disconnect()
             raise typed(error, doing="connecting") from error
-        return Link(connection, self._known, stopping)
+        relax(connection, patience)
+        return Link(connection, self._known, stopping, patience)
 
     def call(self, *batch: Command, doing: str, key: str = "") -> list[Reply]:
         """Send commands on a borrowed connection; raises a typed error for the first error reply."""
@@ -290,8 +313,11 @@ class Server:
         self._known.facts = facts
 
 
-def _address(settings: dict[str, Any]) -> str:
-    where = settings.get("path") or settings.get("service_name") or f"{settings.get('host')}:{settings.get('port')}"
+def _address(pool: Any) -> str:
+    settings = pool.connection_kwargs
+    where = (
+        settings.get("path") or getattr(pool, "service_name", None) or f"{settings.get('host')}:{settings.get('port')}"
+    )
     return f"{where}/{settings.get('db', 0)}"
 
 

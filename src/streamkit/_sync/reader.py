@@ -12,10 +12,10 @@ from typing_extensions import TypeVar
 from streamkit._core import commands, effects
 from streamkit._core.appends import Target
 from streamkit._core.checkpoints import Checkpoint
-from streamkit._core.codecs import TEXT, Codec, Fields, FieldsIn, flat_decoder, undecodable
+from streamkit._core.codecs import TEXT, Codec, Fields, FieldsIn, decode_texts, flat_decoder, is_text, undecodable
 from streamkit._core.dead_letters import undecodable_letter
-from streamkit._core.entries import Entry, read_entry
-from streamkit._core.errors import InvalidArgument, NotEntered
+from streamkit._core.entries import Entry, new_entry
+from streamkit._core.errors import DecodeError, InvalidArgument, NotEntered
 from streamkit._core.following import (
     Follower,
     parse_start,
@@ -28,11 +28,12 @@ from streamkit._core.times import require_positive, span_ms
 from streamkit._sync._runtime import Client, Stopping
 from streamkit._sync.connections import Server
 from streamkit._sync.keeping import Keeper
-from streamkit._sync.reading import Reading, Turn
+from streamkit._sync.progress import Progress
+from streamkit._sync.reading import Batch, Reading, Turn
 from streamkit._sync.sources import Appendable, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -42,6 +43,9 @@ T = TypeVar("T", default=dict[str, str])
 V = TypeVar("V")
 W = TypeVar("W")
 X = TypeVar("X")
+
+
+_BURIED = object()
 
 
 class CheckpointedReader(Generic[T, S]):
@@ -187,9 +191,12 @@ class CheckpointedReader(Generic[T, S]):
         self._observer = LoggingObserver() if observer is None else observer
         self._stopping = Stopping()
         self._keeper: Keeper[Any] = Keeper(checkpoint, schema)
+        self.state: S = schema.initial()
+        """Your state: change it in place, or assign it. Saved with the position of the entry it belongs to."""
         self._reading = Reading(
             server=self._server,
             follower=Follower(name, partitioning, grace=grace_ms, follow=follow),
+            progress=Progress(self._keeper, self),
             keeper=self._keeper,
             schema=schema,
             start=parse_start(start, name, partitioning),
@@ -197,6 +204,7 @@ class CheckpointedReader(Generic[T, S]):
             stopping=self._stopping,
             count=count,
             commit_interval=require_positive("commit_interval", commit_interval, zero=True).total_seconds(),
+            text=is_text(codec),
         )
         self._entered = False
 
@@ -226,15 +234,6 @@ class CheckpointedReader(Generic[T, S]):
     def __iter__(self) -> Iterator[Entry[T]]:
         """The entries, one by one; asking for the next one says that this one is handled."""
         return self._entries()
-
-    @property
-    def state(self) -> S:
-        """Your state. Change it in place, or assign it; it is saved with the position of the entry it belongs to."""
-        return cast("S", self._reading.state)
-
-    @state.setter
-    def state(self, state: S) -> None:
-        self._reading.state = state
 
     @property
     def position(self) -> Position:
@@ -326,6 +325,7 @@ class CheckpointedReader(Generic[T, S]):
     def stop(self) -> None:
         """End the loop after the entry in hand, within a second; from a signal handler or any thread or task."""
         self._stopping.request()
+        self._reading.due = 0.0
 
     def _require_entered(self, what: str) -> None:
         if not self._entered:
@@ -333,20 +333,19 @@ class CheckpointedReader(Generic[T, S]):
 
     def _entries(self) -> Iterator[Entry[T]]:
         self._require_entered("iterating")
-        reading, stopping, clock, decode = self._reading, self._stopping, time.monotonic, self._decode
+        reading, clock = self._reading, time.monotonic
         reading.begin()
         while (batch := reading.next_batch()) is not None:
             stream = batch.place.stream
-            for taken, (raw_id, flat) in enumerate(batch.entries, 1):
-                reading.taken = taken
-                try:
-                    entry: Entry[T] = read_entry(stream, raw_id, decode(flat))
-                except Exception as error:  # noqa: BLE001 - whatever a codec raises
-                    self._bury(stream, raw_id, flat, error)
-                else:
+            for raw_id, value in zip(reading.rest, self._values(batch), strict=True):
+                if value is not _BURIED:
+                    # Inline, since a call would cost as much as all of it.
+                    entry: Entry[T] = new_entry(Entry)
+                    entry._stream, entry._id, entry._value = stream, raw_id, value  # noqa: SLF001
                     yield entry
-                if clock() >= reading.due or stopping.requested or reading.urgent:
-                    turn = reading.midway(batch, taken)
+                # Zero when effects pile up or a stop was requested, so that the clock alone need be asked.
+                if clock() >= reading.due:
+                    turn = reading.midway(batch)
                     if turn is Turn.END:
                         return
                     if turn is Turn.RESTART:
@@ -354,9 +353,23 @@ class CheckpointedReader(Generic[T, S]):
             else:
                 reading.finished(batch)
 
-    def _bury(self, stream: str, raw_id: bytes, flat: list[bytes], reason: Exception) -> None:
-        error = undecodable(stream, raw_id, flat, reason)
-        error.__cause__ = reason
+    def _values(self, batch: Batch) -> Iterable[Any]:
+        """The values of a batch in order, ``_BURIED`` in place of what the codec cannot read."""
+        if batch.is_text:
+            return decode_texts(cast("Sequence[tuple[str, list[str]]]", batch.entries))
+        return self._decoded(batch)
+
+    def _decoded(self, batch: Batch) -> Iterator[Any]:
+        decode = self._decode
+        for raw_id, flat in batch.entries:
+            try:
+                value: Any = decode(flat)
+            except Exception as error:  # noqa: BLE001 - whatever a codec raises
+                self._bury(undecodable(batch.place.stream, raw_id, flat, error))
+                value = _BURIED
+            yield value
+
+    def _bury(self, error: DecodeError) -> None:
         now = time.time_ns() // 1_000_000
         self._reading.hold(undecodable_letter(self._dead_letters, error, self._keeper.checkpoint, now))
         self._observer.on_dead_letter(self._dead_letters, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
 from typing import Any, Protocol, TypeAlias
 
 import redis
@@ -37,7 +37,7 @@ class Connection(Protocol):
     async def connect(self) -> None: ...
     async def disconnect(self) -> None: ...
     async def send_packed_command(self, command: Any, *, check_health: bool = ...) -> None: ...
-    async def read_response(self, *, disable_decoding: bool = ...) -> Any: ...
+    async def read_response(self, *, disable_decoding: bool = ..., disconnect_on_error: bool = ...) -> Any: ...
 
 
 def no_retries() -> Retry:
@@ -45,8 +45,11 @@ def no_retries() -> Retry:
     return Retry(NoBackoff(), 0)
 
 
-async def reply_of(connection: Connection) -> Any:
-    """The next raw reply of a connection; errors are raised as redis-py raises them."""
+async def reply_of(connection: Connection, *, text: bool = False) -> Any:
+    """The next raw reply of a connection, as bytes or as text; errors are raised as redis-py raises them."""
+    if text:
+        # Bytes that are no text are found when the reply has been read to its end: the connection stays good.
+        return await connection.read_response(disable_decoding=False, disconnect_on_error=False)
     return await connection.read_response(disable_decoding=True)
 
 
@@ -81,15 +84,21 @@ def iterator(values: Values[T]) -> AsyncIterator[T] | Iterator[T]:
     return aiter(values) if isinstance(values, AsyncIterable) else iter(values)
 
 
+def relax(connection: Connection, seconds: float) -> None:
+    """Give a connection this timeout once it is made; it was made under a shorter one."""
+    connection.socket_timeout = seconds
+
+
 class Stopping:
     """A flag that a loop looks at and can be woken by; set from any thread, task or signal handler."""
 
     def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
         self.requested = False
         self._since = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._event = asyncio.Event()
-        self._reading: asyncio.Task[Any] | None = None
+        self._working: asyncio.Task[Any] | None = None
         self._overdue = False
 
     def bind(self) -> None:
@@ -112,6 +121,8 @@ class Stopping:
         """Forget the request: the loop has ended."""
         self.requested = False
         self._loop = None
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def wait(self, seconds: float) -> None:
         """Sleep so long, or until the stop is requested."""
@@ -120,34 +131,40 @@ class Stopping:
         except (TimeoutError, asyncio.TimeoutError):
             return
 
-    async def reply(self, connection: Connection) -> Any:
+    async def reply(self, connection: Connection, patience: float, *, text: bool = False) -> Any:  # noqa: ARG002
         """The next raw reply; TimeoutError if a stop was requested and the reply is overdue."""
+        return await self._in_time(reply_of(connection, text=text))
+
+    async def write(self, connection: Connection, data: bytes) -> None:
+        """Write packed commands; TimeoutError if a stop was requested and the server does not take them."""
+        await self._in_time(connection.send_packed_command([data], check_health=False))
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         if self.requested and time.monotonic() > self._since + STOP_PATIENCE:
             try:
-                return await asyncio.wait_for(reply_of(connection), 0.05)
+                return await asyncio.wait_for(work, 0.05)
             except asyncio.TimeoutError as error:  # Python 3.10 has two kinds of TimeoutError
                 raise TimeoutError(OVERDUE) from error
-        # No task of its own, no timer: a stop that finds the reply overdue cancels the read from outside.
-        self._reading = asyncio.current_task()
+        # No task of its own, no timer: a stop that finds the work overdue cancels it from outside.
+        self._working = task = asyncio.current_task()
         try:
-            return await reply_of(connection)
+            return await work
         except asyncio.CancelledError:
-            if not self._overdue or self._reading is None:
+            # Python 3.11 counts cancellations: one of them was ours, and no other may be swallowed.
+            if not self._overdue or getattr(task, "uncancel", int)() > 0:
                 raise
-            # Python 3.11 counts cancellations; this one was ours.
-            getattr(self._reading, "uncancel", int)()
             raise TimeoutError(OVERDUE) from None
         finally:
-            self._reading = None
+            self._working = None
             self._overdue = False
 
     def _wake(self) -> None:
         self._event.set()
         if self._loop is not None:
-            self._loop.call_later(STOP_PATIENCE, self._cut)
+            self._timer = self._loop.call_later(STOP_PATIENCE, self._cut)
 
     def _cut(self) -> None:
         overdue = time.monotonic() >= self._since + STOP_PATIENCE - 0.01
-        if self._reading is not None and self.requested and overdue:
+        if self._working is not None and self.requested and overdue:
             self._overdue = True
-            self._reading.cancel()
+            self._working.cancel()

@@ -12,7 +12,7 @@ from redis.exceptions import ResponseError
 from streamkit._core import commands
 from streamkit._core.checkpoints import FENCE, Place, Saved, Session, Step, decode_hash, judge_fence, state_fields
 from streamkit._core.errors import CheckpointConflict, ServerUnavailable, WrongKeyType
-from streamkit._core.refusals import Refusal, refusal, typed
+from streamkit._core.refusals import Refusal, passing, refusal, typed
 from streamkit._core.replies import text
 from streamkit._core.scripts import COMMIT, OPEN
 from streamkit._core.states import S, StateSchema
@@ -33,9 +33,19 @@ class Rewound(Exception):
 class Refused(Exception):
     """The server refuses for now; the connection is fine, and nothing was done."""
 
-    def __init__(self, error: ServerUnavailable) -> None:
+    def __init__(self, error: ServerUnavailable, *, moved: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
+        self.moved = moved
+        """Whether to make another connection: this one leads to a server that is not the master any more."""
+
+
+def refused(error: Exception, doing: str, key: str) -> Exception:
+    """What to raise for an error reply: `Refused` if the server refuses for now, a typed error otherwise."""
+    found = typed(error, doing=doing, key=key)
+    if isinstance(found, ServerUnavailable) and passing(error):
+        return Refused(found, moved=refusal(error) is Refusal.MOVED)
+    return found
 
 
 class Keeper(Generic[S]):
@@ -50,6 +60,10 @@ class Keeper(Generic[S]):
         self._names: frozenset[str] = frozenset()
         self._step: Step | None = None
         self._ticket: Ticket | None = None
+
+    @property
+    def _doing(self) -> str:
+        return f"saving checkpoint {self.checkpoint!r}"
 
     @property
     def checkpoint(self) -> str:
@@ -84,7 +98,7 @@ class Keeper(Generic[S]):
         try:
             status, *rest = await link.run(OPEN, partial(session.open, fields, again=again))
         except ResponseError as error:
-            raise self._refused(error) from error
+            raise refused(error, self._doing, self.checkpoint) from error
         word = text(status)
         if word == "TYPE":
             raise WrongKeyType(self.checkpoint, text(rest[0]), "hash (a checkpoint)")
@@ -127,7 +141,7 @@ class Keeper(Generic[S]):
             await self.settle(link)
             return
         if isinstance(reply, Exception):
-            raise self._refused(reply)
+            raise refused(reply, self._doing, self.checkpoint)
         outcome = step.outcome(reply)
         if outcome == "CONFLICT":
             raise CheckpointConflict(self.checkpoint)
@@ -153,7 +167,7 @@ class Keeper(Generic[S]):
     def judge(self, reply: Reply) -> None:
         """Raise CheckpointConflict or Rewound if the hash is not ours any more."""
         if isinstance(reply, Exception):
-            raise self._refused(reply)
+            raise refused(reply, self._doing, self.checkpoint)
         verdict = judge_fence(reply, self._session)
         if verdict == "CONFLICT":
             raise CheckpointConflict(self.checkpoint)
@@ -163,13 +177,3 @@ class Keeper(Generic[S]):
     def _send(self, link: Link) -> None:
         assert self._step is not None  # noqa: S101 - prepare() set it
         self._ticket = link.prepare(self._step.command(known=link.knows(COMMIT)))
-
-    def _refused(self, error: Exception) -> Exception:
-        found = typed(error, doing=f"saving checkpoint {self.checkpoint!r}", key=self.checkpoint)
-        if (
-            isinstance(found, ServerUnavailable)
-            and refusal(error) is Refusal.WAIT
-            and not isinstance(error, ServerUnavailable)
-        ):
-            return Refused(found)
-        return found

@@ -113,14 +113,14 @@ class Appendable(Source[T], Generic[T]):
 
         Sends one EVALSHA (of a script with XADD and what belongs to it). Needs Redis 7.0.
         """
-        await self._server.facts()
         fields = self._codec.encode(value)
-        if at is None:
-            chunk = Chunk(self._target(None), [fields], None, 0, 0)
+        ms = None if at is None else at.ms if isinstance(at, EntryId) else EntryId.at(at).ms
+        target = self._target(ms)
+        await self._server.facts()
+        if ms is None:
+            chunk = Chunk(target, [fields], None, 0, 0)
         else:
-            ms = at.ms if isinstance(at, EntryId) else EntryId.at(at).ms
-            entry_id = str(at) if isinstance(at, EntryId) else f"{ms}-*"
-            chunk = Chunk(self._target(ms), [fields], [entry_id], ms, ms)
+            chunk = Chunk(target, [fields], [str(at) if isinstance(at, EntryId) else f"{ms}-*"], ms, ms)
         guard = self._once(idempotency_key, numbered=at is None)
         async with Delivery(self._server, self._target, guard) as delivery:
             await delivery.send(chunk)

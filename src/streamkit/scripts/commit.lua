@@ -57,6 +57,9 @@ for i = 1, tonumber(take()) do
   end
 end
 
+require_permission('HSET', key, 'f', 'v')
+require_permission('HDEL', key, 'f')
+
 -- Everything that can fail is checked before the first write: scripts do not roll back.
 local newest = {}
 for i, effect in ipairs(effects) do
@@ -64,6 +67,16 @@ for i, effect in ipairs(effects) do
   local needs = effect.id and 'stream' or effect.needs
   if needs ~= '' and found ~= 'none' and found ~= needs then
     return {'FAILED', i, 0, 'WRONGTYPE it holds a ' .. found .. ', not a ' .. needs}
+  end
+  local allowed, may = pcall(redis.acl_check_cmd, unpack(effect.words))
+  if allowed and may and effect.id then
+    may = (effect.retention == '' or redis.acl_check_cmd('PEXPIREAT', effect.target, '0'))
+      and (effect.strategy == '' or redis.acl_check_cmd('XTRIM', effect.target, 'MAXLEN', '0'))
+  end
+  if not allowed then
+    return {'FAILED', i, 0, 'the server knows no such command'}
+  elseif not may then
+    return {'FAILED', i, 0, 'NOPERM the user may not run it'}
   end
   local last = newest[effect.target]
   if effect.id and explicit and not last then

@@ -21,6 +21,14 @@ local function stream_info(key)
   return info
 end
 
+-- Stop before the first write if the user may not run a command that comes after it.
+local function require_permission(...)
+  if not redis.acl_check_cmd(...) then
+    local words = {...}
+    error({err = 'NOPERM the user has no permission to run ' .. words[1] .. ' on ' .. words[2]})
+  end
+end
+
 -- Decimal strings compared as numbers of any size: IDs go up to 2^64.
 local function below(a, b)
   if #a ~= #b then

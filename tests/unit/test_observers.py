@@ -1,0 +1,154 @@
+"""What a loop tells about itself: nothing, or a line in the log that never shows a payload."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streamkit._core.codecs import undecodable
+from streamkit._core.errors import DecodeError, ServerUnavailable
+from streamkit._core.ids import EntryId
+from streamkit._core.observers import Gap, GapCause, LateEntries, LoggingObserver, Observer, Position
+from streamkit._core.times import from_ms
+
+HERE = Position("temps:20250102", EntryId(1735776000000, 1))
+LEFT = Position("temps:20250101", EntryId(5))
+SECRET = "4111-1111"
+
+
+def gap(lost: int | None, *, exact: bool = False, cause: GapCause = GapCause.TRIMMED) -> Gap:
+    return Gap(cause, LEFT, HERE, lost, exact, from_ms(5), from_ms(1735776000000))
+
+
+def broken() -> DecodeError:
+    reason = ValueError(f"cannot read {SECRET}")
+    error = undecodable("orders", b"5-1", [b"card", SECRET.encode()], reason)
+    error.__cause__ = reason
+    return error
+
+
+EVENTS: dict[str, tuple[Callable[[Observer], None], int, str]] = {
+    "on_start": (
+        lambda observer: observer.on_start(HERE),
+        logging.INFO,
+        "reading temps:20250102 from behind 1735776000000-1",
+    ),
+    "on_waiting": (
+        lambda observer: observer.on_waiting(HERE),
+        logging.DEBUG,
+        "waiting for entries in temps:20250102 behind 1735776000000-1",
+    ),
+    "on_partition": (
+        lambda observer: observer.on_partition(HERE, LEFT),
+        logging.INFO,
+        "left temps:20250101 at 5-0 for temps:20250102",
+    ),
+    "on_skip": (
+        lambda observer: observer.on_skip("temps:20250103", "temps:20250105"),
+        logging.INFO,
+        "no data in temps:20250103 to temps:20250105: never written, or deleted",
+    ),
+    "on_gap": (
+        lambda observer: observer.on_gap(gap(12)),
+        logging.WARNING,
+        (
+            "at most 12 entries lost (trimmed) after 5-0 in temps:20250101, between 1970-01-01T00:00:00.005000+00:00 "
+            "and 2025-01-02T00:00:00+00:00; going on in temps:20250102"
+        ),
+    ),
+    "on_late": (
+        lambda observer: observer.on_late(LateEntries("temps:20250101", EntryId(5), EntryId(7), 2)),
+        logging.WARNING,
+        "2 entries came to temps:20250101 after it was left at 5-0 (newest 7-0), and are not read; raise grace",
+    ),
+    "on_dead_letter": (
+        lambda observer: observer.on_dead_letter("{agg}:dead-letters", broken()),
+        logging.ERROR,
+        "entry 5-1 of orders cannot be decoded (ValueError); it goes to {agg}:dead-letters",
+    ),
+    "on_rewound": (
+        lambda observer: observer.on_rewound("agg", HERE),
+        logging.WARNING,
+        "checkpoint agg was deleted or rolled back; reloaded, going on in temps:20250102 behind 1735776000000-1",
+    ),
+    "on_unavailable": (
+        lambda observer: observer.on_unavailable(ServerUnavailable("refused"), 3, 0.256),
+        logging.WARNING,
+        "server unavailable (refused); try 3 in 0.26 s",
+    ),
+    "on_available": (lambda observer: observer.on_available(), logging.INFO, "server available again"),
+    "on_unsaved": (
+        lambda observer: observer.on_unsaved("agg", ServerUnavailable("refused")),
+        logging.ERROR,
+        "stopped before checkpoint agg could be saved (refused); its last entries will be read again",
+    ),
+    "on_eviction_policy": (
+        lambda observer: observer.on_eviction_policy("allkeys-lru"),
+        logging.WARNING,
+        (
+            "the server's maxmemory-policy is allkeys-lru: it may evict streams and checkpoints when memory is full; "
+            "set it to noeviction"
+        ),
+    ),
+}
+
+
+def methods(cls: type[Observer]) -> dict[str, Any]:
+    return {name: method for name, method in inspect.getmembers(cls, inspect.isfunction) if not name.startswith("_")}
+
+
+def test_every_event_is_here() -> None:
+    assert set(methods(Observer)) == set(EVENTS)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+class TestEvery:
+    def test_event_is_silence_unless_it_is_overridden(self, event: str, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG)
+        EVENTS[event][0](Observer())
+        assert caplog.records == []
+
+    def test_event_is_logged_by_the_default_observer(self, event: str, caplog: pytest.LogCaptureFixture) -> None:
+        tell, level, message = EVENTS[event]
+        caplog.set_level(logging.DEBUG)
+        tell(LoggingObserver())
+        assert caplog.record_tuples == [("streamkit", level, message)]
+
+    def test_event_shows_no_payload(self, event: str, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG)
+        EVENTS[event][0](LoggingObserver())
+        assert SECRET not in caplog.text
+
+
+def test_the_logging_observer_misses_no_event() -> None:
+    silent = methods(Observer)
+    assert all(method is not silent[name] for name, method in methods(LoggingObserver).items())
+
+
+def test_policies_that_evict_partitions_first_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
+    LoggingObserver().on_eviction_policy("volatile-ttl")
+    assert "when memory is full, and partitions first, since they expire; set it to noeviction" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("lost", "exact", "amount"),
+    [
+        (12, True, "12 entries"),
+        (12, False, "at most 12 entries"),
+        (1, True, "1 entry"),
+        (1, False, "at most 1 entry"),
+        (None, False, "possibly entries"),
+    ],
+)
+def test_a_loss_is_put_in_words(lost: int | None, exact: bool, amount: str) -> None:  # noqa: FBT001 - a table
+    assert gap(lost, exact=exact).amount == amount
+
+
+@pytest.mark.parametrize("cause", GapCause)
+def test_every_cause_has_a_word(cause: GapCause, caplog: pytest.LogCaptureFixture) -> None:
+    LoggingObserver().on_gap(gap(None, cause=cause))
+    assert f"possibly entries lost ({cause.value}) after" in caplog.text

@@ -1,0 +1,50 @@
+"""The scripts: called by their hash where the server knows them, written by the rules of cluster servers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+
+from streamkit._core.scripts import APPEND, COMMIT, EXPIRE, OPEN, Script
+
+ALL = [APPEND, OPEN, COMMIT, EXPIRE]
+
+
+@pytest.mark.parametrize("script", ALL, ids=lambda script: script.name)
+class TestEveryScript:
+    def test_starts_with_a_shebang(self, script: Script) -> None:
+        assert script.source.startswith("#!lua\n")
+
+    def test_is_known_by_the_hash_of_its_source(self, script: Script) -> None:
+        assert script.sha == hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
+
+    def test_makes_no_key_names(self, script: Script) -> None:
+        # Servers in a cluster route by the declared keys: none may be put together inside.
+        assert "KEYS[1]" in script.source
+        assert not re.search(r"KEYS\[[^]]+\]\s*\.\.|\.\.\s*KEYS\[", script.source)
+
+    def test_neither_blocks_nor_scans(self, script: Script) -> None:
+        assert not re.search(r"'(KEYS|SCAN|BLOCK|XREADGROUP)'", script.source)
+
+
+def test_a_script_the_server_knows_is_called_by_its_hash() -> None:
+    assert COMMIT.call(("state", "out"), ("token", 1), known=True) == (
+        "EVALSHA",
+        COMMIT.sha,
+        2,
+        "state",
+        "out",
+        "token",
+        1,
+    )
+
+
+def test_one_it_does_not_know_is_sent_by_its_source() -> None:
+    assert EXPIRE.call(("temps:20250101",), (5,), known=False) == ("EVAL", EXPIRE.source, 1, "temps:20250101", 5)
+
+
+def test_scripts_differ() -> None:
+    assert len({script.sha for script in ALL}) == len(ALL)
+    assert Script("a", "return 1").sha != Script("a", "return 2").sha
