@@ -25,7 +25,7 @@ from streamkit._core.codecs import (
     RawCodec,
     TextCodec,
     check_fields,
-    decode_words,
+    decode_texts,
     flat_decoder,
     is_text,
     undecodable,
@@ -205,17 +205,23 @@ class TestReadingFlat:
 
     @given(st.dictionaries(st.text(), st.text(), max_size=4))
     def test_text_that_came_as_text_reads_the_same(self, value: dict[str, str]) -> None:
-        assert decode_words([word for pair in value.items() for word in pair]) == value
+        flat = [word for pair in value.items() for word in pair]
+        assert decode_texts([("1-0", flat)]) == [value]
+        assert decode_texts([("1-0", flat), ("2-0", ["a", "1"])]) == [value, {"a": "1"}]
 
     @pytest.mark.parametrize("words", [["a"], ["a", "1", "b"], ["a", "1", "b", "2", "c"]])
     def test_and_an_odd_number_of_words_is_an_error_too(self, words: list[str]) -> None:
         with pytest.raises(ValueError, match="shorter"):
-            decode_words(words)
+            decode_texts([("1-0", words)])
 
     def test_a_name_that_comes_twice_has_its_last_value_either_way(self) -> None:
         for size in (2, 3):
             words = ["a", "1"] * (size - 1) + ["a", "2"]
-            assert decode_words(words) == flat_decoder(TEXT)([word.encode() for word in words]) == {"a": "2"}
+            assert (
+                decode_texts([("1-0", words)])
+                == [flat_decoder(TEXT)([word.encode() for word in words])]
+                == [{"a": "2"}]
+            )
 
     def test_names_made_of_data_do_not_fill_the_memory(self) -> None:
         decode = flat_decoder(TEXT)

@@ -209,10 +209,18 @@ class TestReconciling:
             pytest.param(
                 at(4, 9),
                 facts(9, first=5, added=5, length=5),
-                at(0, 0),
+                at(4, None),
                 GapCause.RECREATED,
                 "possibly entries",
                 id="anew, later IDs",
+            ),
+            pytest.param(
+                at(9, 9),
+                facts(9, first=5, added=5, length=5),
+                at(9, 5),
+                GapCause.RECREATED,
+                "possibly entries",
+                id="anew, later IDs, all read",
             ),
             pytest.param(
                 at(9, None),

@@ -8,7 +8,8 @@ The rules, each with its reason:
 * Drained means ``last-generated-id == position``, never an empty reply to a blocking read: Redis 7.0 wakes a reader of
   two keys with the new one only.
 * It goes to the next period by name. Periods without a key are passed over once the clock is past their end + grace.
-* A key whose newest ID, or number of entries ever added, is below what was read from it was deleted and made anew.
+* A key whose newest ID, or number of entries ever added, is below what was read from it was deleted and made anew. It
+  is read from its beginning only if its IDs are older than what was read: otherwise reading on finds all that is new.
 * What was removed from the head of a stream is ``entries-added - length``, as long as nothing was deleted by XDEL.
 """
 
@@ -67,10 +68,15 @@ def reconcile(place: Place, facts: StreamFacts) -> tuple[Place, Gap | None]:
     """Hold a place against what the server says of its key: the place to read from, and what was lost before it."""
     removed = facts.entries_added - facts.length
     read = place.entries_read
-    if (facts.last_id < place.id and not place.bound) or (read is not None and facts.entries_added < read):
-        fresh = replace(place, id=ZERO, entries_read=0, bound=False)
-        until = facts.first_id or facts.last_id
+    until = facts.first_id or facts.last_id
+    if facts.last_id < place.id and not place.bound:
+        fresh = replace(place, id=ZERO, entries_read=0)
         return fresh, _gap(GapCause.RECREATED, place, fresh, lost=None, until=until)
+    if read is not None and facts.entries_added < read:
+        # Made anew with newer IDs: what it holds behind our position was read, or is still to be read, from here on.
+        counted = facts.entries_added if facts.last_id == place.id else None
+        kept = replace(place, entries_read=counted)
+        return kept, _gap(GapCause.RECREATED, place, kept, lost=None, until=until)
     deleted = facts.max_deleted_id != ZERO
     before_first = facts.first_id is None or place.id < facts.first_id
     if read is None and place.id == ZERO:
@@ -81,7 +87,6 @@ def reconcile(place: Place, facts: StreamFacts) -> tuple[Place, Gap | None]:
         return _first_look(place, facts, removed, before_first=before_first)
     if removed > read and (not deleted or before_first):
         caught_up = replace(place, entries_read=removed)
-        until = facts.first_id or facts.last_id
         return caught_up, _gap(GapCause.TRIMMED, place, caught_up, lost=removed - read, exact=not deleted, until=until)
     if facts.last_id == place.id and facts.entries_added > read:
         caught_up = replace(place, entries_read=facts.entries_added)

@@ -79,8 +79,13 @@ def iterator(values: Values[T]) -> Iterator[T]:
     return iter(values)
 
 
-def relax(connection: Connection, seconds: float) -> None:
-    """Nothing to do: the short timeout of the socket stays, and `Stopping.reply` is as patient as it is asked to be."""
+def send(connection: Connection, data: bytes) -> None:
+    """Write packed commands."""
+    connection.send_packed_command([data], check_health=False)
+
+
+def relax(connection: Connection) -> None:
+    """Nothing to do: the short timeout of the socket stays, and `Stopping` is as patient as it is asked to be."""
 
 
 class Stopping:
@@ -125,7 +130,7 @@ class Stopping:
                 raise TimeoutError(msg)
         return reply_of(connection, text=text)
 
-    def write(self, connection: Connection, data: bytes) -> None:
+    def write(self, connection: Connection, data: bytes, patience: float) -> None:  # noqa: ARG002 - as the twin's
         """Write packed commands, in pieces: the connection's short timeout holds for each of them."""
         pieces = [data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]
         connection.send_packed_command(pieces, check_health=False)

@@ -36,6 +36,7 @@ from streamkit._sync._runtime import (
     no_retries,
     relax,
     reply_of,
+    send,
 )
 
 if TYPE_CHECKING:
@@ -118,9 +119,9 @@ class Link:
             self._unsent.clear()
             try:
                 if self._stopping is None:
-                    self._connection.send_packed_command([data], check_health=False)
+                    send(self._connection, data)
                 else:
-                    self._stopping.write(self._connection, data)
+                    self._stopping.write(self._connection, data, self._patience)
             except LOST as error:
                 raise typed(error, doing="writing") from error
 
@@ -256,7 +257,7 @@ class Server:
         except (*LOST, exceptions.ResponseError) as error:
             connection.disconnect()
             raise typed(error, doing="connecting") from error
-        relax(connection, patience)
+        relax(connection)
         return Link(connection, self._known, stopping, patience)
 
     def call(self, *batch: Command, doing: str, key: str = "") -> list[Reply]:

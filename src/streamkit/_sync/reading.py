@@ -13,7 +13,7 @@ from streamkit._core import commands
 from streamkit._core.errors import ServerUnavailable
 from streamkit._core.following import Follower, Glance, Move, Start, deleted_tail, late_entries, reconcile
 from streamkit._core.ids import EntryId
-from streamkit._core.observers import Gap, GapCause, Observer, Position
+from streamkit._core.observers import Gap, Observer, Position
 from streamkit._core.pages import Page
 from streamkit._core.refusals import passing
 from streamkit._core.replies import RawEntry, Reply, StreamFacts, entries_of_one, milliseconds
@@ -237,12 +237,13 @@ class Reading:
         """Hold a read against what XINFO said before it: the entries, if they are the ones to go on with."""
         entries = entries_of_one(checked(self.progress.place.stream, reply))
         if facts is not None:
+            before = self.progress.place.id
             place, gap = reconcile(self.progress.place, facts)
             self.progress.stand(place)
             if gap is not None:
                 self._report(gap)
-                if gap.cause is GapCause.RECREATED:
-                    return None
+            if place.id < before:
+                return None  # made anew: to be read from its beginning
         return Batch(self.progress.place, entries) if entries else None
 
     # -- nothing to read ----------------------------------------------------------------------------------------------
@@ -272,20 +273,11 @@ class Reading:
         return None
 
     def _block(self, link: Link, place: Place) -> Batch | None:
-        """Wait a slice of time for entries behind a place; None: there were none, or not of the key we knew."""
-        reply, info = link.exchange(
-            commands.xread(place.stream, place.id, self._page.entries, block_ms=SLICE_MS),
-            commands.xinfo_stream(place.stream),
-        )
+        """Wait a slice of time for entries behind a place."""
+        (reply,) = link.exchange(commands.xread(place.stream, place.id, self._page.entries, block_ms=SLICE_MS))
         if isinstance(reply, Exception) and str(reply).startswith("UNBLOCKED"):
             return None
-        batch = self._received(None, reply)
-        facts = facts_of(place.stream, info)
-        if batch is None or facts is None:
-            return None
-        # A key deleted and made anew while we were blocked on it: look again before anything of it is handled.
-        expected = (place.entries_read or 0) + len(batch.entries)
-        return batch if facts.entries_added >= expected else None
+        return self._received(None, reply)
 
     def _look_around(self, link: Link) -> tuple[Batch | None, Move]:
         """One look at fence, clock and keys, the next partition before the current one; and what follows from it."""
@@ -307,6 +299,8 @@ class Reading:
         batch = self._received(facts, read)
         if batch is not None:
             return batch, Move.STAY
+        if self.progress.place.id < place.id:
+            return None, Move.NEXT  # made anew: look again, from its beginning
         clock = milliseconds(checked(place.stream, now))
         glance = Glance(clock, facts, facts_of(following, ahead) if following else None)
         return None, self._decide(link, glance)

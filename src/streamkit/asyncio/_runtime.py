@@ -84,9 +84,20 @@ def iterator(values: Values[T]) -> AsyncIterator[T] | Iterator[T]:
     return aiter(values) if isinstance(values, AsyncIterable) else iter(values)
 
 
-def relax(connection: Connection, seconds: float) -> None:
-    """Give a connection this timeout once it is made; it was made under a shorter one."""
-    connection.socket_timeout = seconds
+async def send(connection: Connection, data: bytes) -> None:
+    """Write packed commands."""
+    task = asyncio.current_task()
+    cancelling = getattr(task, "cancelling", int)
+    before = cancelling()
+    await connection.send_packed_command([data], check_health=False)
+    # redis-py writes within asyncio.wait_for, which before Python 3.12 may swallow a cancellation; it is still counted.
+    if cancelling() > before:
+        raise asyncio.CancelledError
+
+
+def relax(connection: Connection) -> None:
+    """Take the timeout under which a connection was made off it: `Stopping` is as patient as it is asked to be."""
+    connection.socket_timeout = None
 
 
 class Stopping:
@@ -97,14 +108,13 @@ class Stopping:
         self.requested = False
         self._since = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._event = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None
         self._working: asyncio.Task[Any] | None = None
         self._overdue = False
 
     def bind(self) -> None:
         """Make the running event loop the one to wake; called by the loop as it starts."""
         self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
         if self.requested:
             self._wake()
 
@@ -126,45 +136,59 @@ class Stopping:
 
     async def wait(self, seconds: float) -> None:
         """Sleep so long, or until the stop is requested."""
-        try:
-            await asyncio.wait_for(self._event.wait(), seconds)
-        except (TimeoutError, asyncio.TimeoutError):
+        if self.requested:
             return
+        loop = asyncio.get_running_loop()
+        self._waiting = waiting = loop.create_future()
+        timer = loop.call_later(seconds, _finish, waiting)
+        try:
+            await waiting
+        finally:
+            timer.cancel()
+            self._waiting = None
 
-    async def reply(self, connection: Connection, patience: float, *, text: bool = False) -> Any:  # noqa: ARG002
-        """The next raw reply; TimeoutError if a stop was requested and the reply is overdue."""
-        return await self._in_time(reply_of(connection, text=text))
+    async def reply(self, connection: Connection, patience: float, *, text: bool = False) -> Any:
+        """The next raw reply; TimeoutError if it takes longer than that, or is overdue after a stop."""
+        return await self._in_time(reply_of(connection, text=text), patience)
 
-    async def write(self, connection: Connection, data: bytes) -> None:
-        """Write packed commands; TimeoutError if a stop was requested and the server does not take them."""
-        await self._in_time(connection.send_packed_command([data], check_health=False))
+    async def write(self, connection: Connection, data: bytes, patience: float) -> None:
+        """Write packed commands; TimeoutError if the server does not take them in that time, or after a stop."""
+        await self._in_time(connection.send_packed_command([data], check_health=False), patience)
 
-    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
-        if self.requested and time.monotonic() > self._since + STOP_PATIENCE:
-            try:
-                return await asyncio.wait_for(work, 0.05)
-            except asyncio.TimeoutError as error:  # Python 3.10 has two kinds of TimeoutError
-                raise TimeoutError(OVERDUE) from error
-        # No task of its own, no timer: a stop that finds the work overdue cancels it from outside.
+    async def _in_time(self, work: Coroutine[Any, Any, T], patience: float) -> T:
+        if self.requested:
+            patience = min(patience, max(0.05, self._since + STOP_PATIENCE - time.monotonic()))
+        # Neither wait_for nor a task of its own: the timer, or a stop, cancels the work from outside.
         self._working = task = asyncio.current_task()
+        timer = asyncio.get_running_loop().call_later(patience, self._expire)
         try:
             return await work
         except asyncio.CancelledError:
             # Python 3.11 counts cancellations: one of them was ours, and no other may be swallowed.
             if not self._overdue or getattr(task, "uncancel", int)() > 0:
                 raise
-            raise TimeoutError(OVERDUE) from None
+            raise TimeoutError(OVERDUE if self.requested else f"no answer within {patience:g} s") from None
         finally:
+            timer.cancel()
             self._working = None
             self._overdue = False
 
     def _wake(self) -> None:
-        self._event.set()
+        if self._waiting is not None:
+            _finish(self._waiting)
         if self._loop is not None:
             self._timer = self._loop.call_later(STOP_PATIENCE, self._cut)
 
     def _cut(self) -> None:
-        overdue = time.monotonic() >= self._since + STOP_PATIENCE - 0.01
-        if self._working is not None and self.requested and overdue:
+        if self.requested:
+            self._expire()
+
+    def _expire(self) -> None:
+        if self._working is not None and not self._overdue:
             self._overdue = True
             self._working.cancel()
+
+
+def _finish(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

@@ -36,6 +36,7 @@ from streamkit.asyncio._runtime import (
     no_retries,
     relax,
     reply_of,
+    send,
 )
 
 if TYPE_CHECKING:
@@ -118,9 +119,9 @@ class Link:
             self._unsent.clear()
             try:
                 if self._stopping is None:
-                    await self._connection.send_packed_command([data], check_health=False)
+                    await send(self._connection, data)
                 else:
-                    await self._stopping.write(self._connection, data)
+                    await self._stopping.write(self._connection, data, self._patience)
             except LOST as error:
                 raise typed(error, doing="writing") from error
 
@@ -256,7 +257,7 @@ class Server:
         except (*LOST, exceptions.ResponseError) as error:
             await connection.disconnect()
             raise typed(error, doing="connecting") from error
-        relax(connection, patience)
+        relax(connection)
         return Link(connection, self._known, stopping, patience)
 
     async def call(self, *batch: Command, doing: str, key: str = "") -> list[Reply]:
