@@ -165,6 +165,13 @@ def tests_lowest(session: nox.Session) -> None:
     session.run("pytest", "tests/unit", "tests/integration", report(session, "lowest"), *session.posargs)
 
 
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Time streamkit against hand-written loops over one server; fails for a promised ratio that is missed."""
+    install(session, "--editable", ".[embedded,hiredis]")
+    session.run("python", "-m", "benchmarks", "--check", *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site, offline; a reference that leads nowhere is an error."""

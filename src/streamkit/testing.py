@@ -10,6 +10,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
 
 from streamkit._core.errors import StreamkitError
 
@@ -54,7 +55,8 @@ def redis_server(
     with tempfile.TemporaryDirectory(prefix="streamkit-") as directory:
         process, chosen = _start(command, Path(directory), dict(settings or {}), port)
         try:
-            yield f"redis://127.0.0.1:{chosen}/0"
+            password = quote((settings or {}).get("requirepass", ""), safe="")
+            yield f"redis://{f':{password}@' if password else ''}127.0.0.1:{chosen}/0"
         finally:
             process.terminate()
             try:
@@ -84,16 +86,23 @@ def _start(
         with log.open("wb") as output:
             try:
                 process = subprocess.Popen(  # noqa: S603 - the binary the caller named
-                    [command, "--port", str(chosen), *arguments], stdout=output, stderr=subprocess.STDOUT, cwd=directory
+                    [command, "--port", str(chosen), *arguments],
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=directory,
+                    start_new_session=True,  # Ctrl-C is for the program, whose readers still have to save
                 )
             except OSError as error:
                 msg = f"{command} cannot be run: {error}"
                 raise ServerNotStarted(msg) from error
         if _answers(process, chosen):
             return process, chosen
-        # Somebody else may have taken the port since it was found free.
+        ended = process.poll() is not None
         process.kill()
         process.wait()
+        if not ended:
+            break
+        # It ended by itself: somebody else may have taken the port since it was found free.
     msg = f"{command} did not answer: {log.read_text(errors='replace')[-2000:]}"
     raise ServerNotStarted(msg)
 
@@ -110,7 +119,7 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
                 connection.sendall(b"PING\r\n")
-                if connection.recv(7) == b"+PONG\r\n" and process.poll() is None:
+                if connection.recv(7).startswith((b"+PONG", b"-NOAUTH")) and process.poll() is None:
                     return True
         except OSError:
             pass

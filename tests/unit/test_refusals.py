@@ -109,7 +109,6 @@ def test_an_error_without_words_is_named_by_its_class() -> None:
     "error",
     [
         exceptions.NoPermissionError("this user has no permissions to run the 'xadd' command"),
-        exceptions.AuthenticationError("invalid username-password pair"),
         exceptions.ResponseError("NOPERM this user has no permissions"),
         exceptions.ResponseError("NOAUTH Authentication required."),
         exceptions.ResponseError("WRONGPASS invalid username-password pair"),
@@ -122,6 +121,18 @@ def test_what_the_user_may_not_is_denied(error: Exception) -> None:
     found = typed(error, doing="XLEN of 'temps'")
     assert isinstance(found, PermissionDenied)
     assert str(found) == f"the server refused XLEN of 'temps': {error}; grant the user this command and its keys"
+
+
+def test_a_login_that_fails_is_told_from_a_right_that_is_missing() -> None:
+    found = typed(exceptions.AuthenticationError("invalid username-password pair"), doing="connecting")
+    assert isinstance(found, PermissionDenied)
+    assert str(found).endswith("invalid username-password pair; check user name and password")
+
+
+def test_a_pool_that_is_used_up_is_not_an_unreachable_server() -> None:
+    found = typed(exceptions.ConnectionError("No connection available."), doing="connecting")
+    assert isinstance(found, ServerUnavailable)
+    assert "raise max_connections" in str(found)
 
 
 def test_a_key_of_another_type_is_named() -> None:

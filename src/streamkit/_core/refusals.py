@@ -69,19 +69,27 @@ def typed(error: Exception, *, doing: str, key: str = "") -> ServerError:
     message = str(error)
     if isinstance(error, ServerError):
         return error
-    if (
-        isinstance(error, (exceptions.NoPermissionError, exceptions.AuthenticationError))
-        or message.startswith(("NOPERM", "NOAUTH", "WRONGPASS"))
-        or any(phrase in message for phrase in _DENIED_IN_SCRIPT)
-    ):
+    if isinstance(error, exceptions.AuthenticationError):
+        return PermissionDenied(f"the server refused the login while {doing}: {message}; check user name and password")
+    denied = isinstance(error, exceptions.NoPermissionError) or message.startswith(("NOPERM", "NOAUTH", "WRONGPASS"))
+    if denied or any(phrase in message for phrase in _DENIED_IN_SCRIPT):
         return PermissionDenied(f"the server refused {doing}: {message}; grant the user this command and its keys")
     if message.startswith("WRONGTYPE"):
         return WrongKeyType(key or doing, found="value of another type", needed="stream")
+    if passing(error) or isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
+        return _unavailable(error, message, doing)
+    return CommandFailed(f"the server refused {doing}: {message}")
+
+
+def _unavailable(error: Exception, message: str, doing: str) -> ServerUnavailable:
     if passing(error):
         return ServerUnavailable(f"the server refuses for now while {doing}: {message}")
-    if isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
+    if message.startswith(("No connection available", "Too many connections")):
         return ServerUnavailable(
-            f"the server could not be reached while {doing}: {message or type(error).__name__}; "
-            "check the address, and that the server is running"
+            f"the client's connection pool is used up while {doing} ({message}); raise max_connections: an append_many "
+            "holds one connection while it takes its values"
         )
-    return CommandFailed(f"the server refused {doing}: {message}")
+    return ServerUnavailable(
+        f"the server could not be reached while {doing}: {message or type(error).__name__}; "
+        "check the address, and that the server is running"
+    )

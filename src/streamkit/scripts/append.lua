@@ -73,9 +73,17 @@ if mode == 'native' then
   words = {'XADD', key, 'IDMP', 'streamkit', token}
 end
 
+local auto = '*'
+if retention ~= '' and not given and tonumber(ARGV[7]) - now < 1000 then
+  -- Redis 7.0 lets time go on inside a script: at the end of a period "*" could cross into the next one.
+  local fixed = whole(now) .. '-*'
+  if kind == 'none' or follows(fixed, stream_info(key)['last-generated-id']) then
+    auto = fixed
+  end
+end
 local at = 20 + shared
 local id_slot = #words + 1
-words[id_slot] = '*'
+words[id_slot] = auto
 for i = 1, shared do
   words[id_slot + 2 * i - 1] = ARGV[19 + i]
 end
