@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -30,5 +31,6 @@ def name(redis_url: str) -> Iterator[str]:
     yield prefix
     with redis.Redis.from_url(redis_url) as client:
         for pattern in (f"{prefix}*", f"{{{prefix}*"):
-            for key in client.scan_iter(pattern, count=1000):
+            keys: Any = client.scan_iter(pattern, count=1000)
+            for key in keys:
                 client.delete(key)

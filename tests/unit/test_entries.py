@@ -16,7 +16,7 @@ from streamkit._core.ids import LARGEST, EntryId
 T = TypeVar("T")
 
 
-def read_entry(stream: str, raw_id: str | bytes, value: T) -> Entry[T]:
+def read_entry(stream: str, raw_id: str, value: T) -> Entry[T]:
     """An entry as a reader's loop makes it, its ID as it came."""
     entry: Entry[T] = new_entry(Entry)
     entry._stream, entry._id, entry._value = stream, raw_id, value
@@ -32,14 +32,14 @@ def test_an_entry_says_where_it_stands_and_what_it_holds() -> None:
 
 
 def test_one_that_was_read_equals_one_that_was_made() -> None:
-    read = read_entry("temps", b"1735689600000-1", {"temp_f": "41"})
+    read = read_entry("temps", "1735689600000-1", {"temp_f": "41"})
     assert read == ENTRY
     assert hash(read) == hash(ENTRY)
     assert read.id == ENTRY.id
 
 
 def test_the_id_is_parsed_only_when_asked_for() -> None:
-    read = read_entry("temps", b"no id", 5)
+    read = read_entry("temps", "no id", 5)
     assert read.value == 5
     with pytest.raises(InvalidEntryId):
         _ = read.id

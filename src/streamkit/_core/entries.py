@@ -57,7 +57,7 @@ class Entry(Generic[T_co]):
 
     @property
     def ms(self) -> int:
-        """The milliseconds since 1970 of the entry's ID: what ``id.ms`` gives, at a fraction of its cost."""
+        """The milliseconds since 1970 of the entry's ID, as ``id.ms`` gives them, at a fraction of its cost."""
         word = self._id
         # Nearly every ID ends in "-0": a slice is cheaper than a search.
         return int(word[:-2] if word[-2:-1] == "-" else word.partition("-")[0])

@@ -191,7 +191,7 @@ class CheckpointedReader(Generic[T, S]):
         self._stopping = Stopping()
         self._keeper: Keeper[Any] = Keeper(checkpoint, schema)
         self.state: S = schema.initial()
-        """Your state: change it in place, or assign it. Saved with the position of the entry it belongs to."""
+        """Your state; change it in place, or assign it. It is saved with the position of the entry it belongs to."""
         self._reading = Reading(
             server=self._server,
             follower=Follower(name, partitioning, grace=grace_ms, follow=follow),
