@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import cast
 
 import pytest
 import redis
@@ -31,6 +31,5 @@ def name(redis_url: str) -> Iterator[str]:
     yield prefix
     with redis.Redis.from_url(redis_url) as client:
         for pattern in (f"{prefix}*", f"{{{prefix}*"):
-            keys: Any = client.scan_iter(pattern, count=1000)
-            for key in keys:
+            for key in cast("Iterator[bytes]", client.scan_iter(pattern, count=1000)):
                 client.delete(key)

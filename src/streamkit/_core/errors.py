@@ -91,7 +91,7 @@ class ReservedFieldName(InvalidArgument):
     """A state field whose name the checkpoint hash needs for itself."""
 
     def __init__(self, names: Iterable[str], reserved: Iterable[str]) -> None:
-        self.names = tuple(names)
+        self.names: tuple[str, ...] = tuple(names)
         super().__init__(
             f"the state uses the reserved field names {', '.join(map(repr, self.names))}; rename them "
             f"(reserved: {', '.join(map(repr, reserved))})"
@@ -138,7 +138,7 @@ class OutOfOrder(AppendError):
 
     def __init__(self, *, stream: str, entry_id: str, newest: EntryId | str, appended: int = 0) -> None:
         self.entry_id = entry_id
-        self.newest = str(newest)
+        self.newest: str = str(newest)
         super().__init__(
             f"entry {entry_id} is not above {newest}, the newest entry of {stream!r}; append in order of time from "
             'one producer, leave out `at`, or give the stream out_of_order="bump"',

@@ -84,6 +84,16 @@ def send(connection: Connection, data: bytes) -> None:
     connection.send_packed_command([data], check_health=False)
 
 
+def transport_of(_connection: Connection) -> Any:
+    """Nothing to remember: a socket holds back nothing that it has not sent."""
+    return None
+
+
+def cut(connection: Connection, _transport: Any) -> None:
+    """End a connection at once."""
+    connection.disconnect()
+
+
 def relax(connection: Connection) -> None:
     """Nothing to do: the short timeout of the socket stays, and `Stopping` is as patient as it is asked to be."""
 
@@ -96,7 +106,7 @@ class Stopping:
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested: bool = False
         self._since = 0.0
 
     def bind(self) -> None:

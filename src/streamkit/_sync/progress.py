@@ -35,7 +35,7 @@ class Progress:
     def forget(self) -> None:
         """Know nothing, until it is loaded; effects held are dropped."""
         self._place: Place | None = None
-        self.dirty = False
+        self.dirty: bool = False
         self._effects: list[Emit | Execute] = []
         self._bytes = 0
         self._saved_seen = 0
@@ -88,7 +88,8 @@ class Progress:
         if self.dirty:
             self._keeper.prepare(link, self.place, self._owner.state, self._effects)
             self._saved_seen = self.place.seen
-            self._effects, self._bytes = [], 0
+            self._effects.clear()
+            self._bytes = 0
             self.dirty = False
 
     def save(self, link: Link) -> None:

@@ -130,8 +130,9 @@ class Reading:
         self._look: _Look | None = None
         self.rest: Iterator[str] = iter(())
         """The IDs of the batch that were not handed out yet: the loop takes them from here."""
-        self.restart = self._drained = False
-        self.due = self._late_due = 0.0
+        self._restart = self._drained = False
+        self.due: float = 0.0
+        self._late_due = 0.0
 
     def open(self) -> None:
         """Connect, load state and position, and take the checkpoint over; raises whatever prevents it."""
@@ -375,13 +376,13 @@ class Reading:
             msg = f"stopped before checkpoint {self._keeper.checkpoint!r} could be saved: the server is away"
             raise ServerUnavailable(msg)
         # Rewound: the state stays what the caller knows until the next entry is asked for.
-        self.restart = turn is Turn.RESTART
-        if self.restart:
+        self._restart = turn is Turn.RESTART
+        if self._restart:
             self.due = 0.0
 
     def midway(self, batch: Batch) -> Turn:
         """Save in the middle of a batch: the interval has passed, effects pile up, or the loop is to stop."""
-        turn = Turn.RESTART if self.restart else self._persist(batch.place_after(self._taken))
+        turn = Turn.RESTART if self._restart else self._persist(batch.place_after(self._taken))
         if turn is Turn.RESTART:
             self._forget()
         elif turn is Turn.GO_ON and self._stopping.requested:

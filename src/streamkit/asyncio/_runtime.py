@@ -35,7 +35,7 @@ class Connection(Protocol):
     socket_timeout: float | None
 
     async def connect(self) -> None: ...
-    async def disconnect(self) -> None: ...
+    async def disconnect(self, *, nowait: bool = ...) -> None: ...
     async def send_packed_command(self, command: Any, *, check_health: bool = ...) -> None: ...
     async def read_response(self, *, disable_decoding: bool = ..., disconnect_on_error: bool = ...) -> Any: ...
 
@@ -95,6 +95,18 @@ async def send(connection: Connection, data: bytes) -> None:
         raise asyncio.CancelledError
 
 
+def transport_of(connection: Connection) -> Any:
+    """What a connection writes to, remembered while it is good: redis-py drops it before we could cut it."""
+    return getattr(getattr(connection, "_writer", None), "transport", None)
+
+
+async def cut(connection: Connection, transport: Any) -> None:
+    """End a connection at once: what it has not sent yet must not arrive after its commands were sent again."""
+    if transport is not None:
+        transport.abort()
+    await connection.disconnect(nowait=True)
+
+
 def relax(connection: Connection) -> None:
     """Take the timeout under which a connection was made off it: `Stopping` is as patient as it is asked to be."""
     connection.socket_timeout = None
@@ -105,7 +117,7 @@ class Stopping:
 
     def __init__(self) -> None:
         self._timer: asyncio.TimerHandle | None = None
-        self.requested = False
+        self.requested: bool = False
         self._since = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: asyncio.Future[None] | None = None

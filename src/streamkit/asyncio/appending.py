@@ -54,8 +54,8 @@ class Delivery:
     """
 
     def __init__(self, server: Server, route: Callable[[int | None], Target], guard: Guard | None = None) -> None:
-        self.appended = 0
-        self.last_id = ""
+        self.appended: int = 0
+        self.last_id: str = ""
         self._server = server
         self._route = route
         self._guard = guard

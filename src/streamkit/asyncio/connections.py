@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections import deque
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -33,10 +33,12 @@ from streamkit.asyncio._runtime import (
     Client,
     Connection,
     Stopping,
+    cut,
     no_retries,
     relax,
     reply_of,
     send,
+    transport_of,
 )
 
 if TYPE_CHECKING:
@@ -72,8 +74,8 @@ class Ticket:
     __slots__ = ("due", "replies", "text")
 
     def __init__(self, due: int, *, text: bool = False) -> None:
-        self.due = due
-        self.text = text
+        self.due: int = due
+        self.text: bool = text
         """Whether the last of the replies is wanted as text, which hiredis decodes much faster than we could."""
         self.replies: list[Reply] = []
 
@@ -85,6 +87,7 @@ class Link:
         self, connection: Connection, known: _Known, stopping: Stopping | None = None, patience: float = IO_TIMEOUT
     ) -> None:
         self._connection = connection
+        self._transport = transport_of(connection)
         self._known = known
         self._stopping = stopping
         self._patience = patience
@@ -163,7 +166,8 @@ class Link:
         """Cut the connection."""
         self._owed.clear()
         self._unsent.clear()
-        await self._connection.disconnect()
+        with suppress(*LOST):
+            await cut(self._connection, self._transport)
 
     async def _next(self, *, text: bool = False) -> Reply:
         try:
