@@ -175,7 +175,8 @@ class Delivery:
         self._failing_since = self._failing_since if self._failures else now
         self._failures += 1
         oldest = self._sent[0]
-        remembered = now - oldest.since < oldest.guard.window_ms / 1000 - PATIENCE
+        # The guard's memory is counted from the write, which may have come late: a quarter of it is left to that.
+        remembered = now - oldest.since < oldest.guard.window_ms / 1000 * 0.75
         repeatable = remembered or oldest.ticket is None or not lost
         if not repeatable or now - self._failing_since > PATIENCE:
             raise self._given_up(error, oldest, uncertain=lost and oldest.ticket is not None) from error

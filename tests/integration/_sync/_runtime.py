@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import redis.asyncio
+
+import streamkit.asyncio
 
 DEADLINE = 15.0
 
@@ -45,6 +50,14 @@ class Running:
             raise self._error
         return self._value
 
+    def interrupt(self) -> None:
+        """End it from outside, wherever it is, as Ctrl-C does (and cancelling in a task)."""
+        thread = ctypes.c_ulong(self._thread.ident or 0)
+        assert ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(KeyboardInterrupt)) == 1
+        self.join()
+        assert isinstance(self._error, KeyboardInterrupt)
+        self._error = None
+
     def join(self) -> None:
         """Wait for its end; fail after the deadline."""
         self._thread.join(DEADLINE)
@@ -58,9 +71,7 @@ class Running:
 
 
 @contextmanager
-def running(
-    main: Callable[..., Any], *arguments: Any, stop: Callable[[], None] | None = None
-) -> Iterator[Running]:
+def running(main: Callable[..., Any], *arguments: Any, stop: Callable[[], None] | None = None) -> Iterator[Running]:
     """Run a function beside the test; at the end call `stop` and wait for it."""
     running = Running(main, arguments)
     try:
@@ -71,3 +82,23 @@ def running(
         running.join()
         # An error that nobody asked for by result() must not go unseen.
         running.result()
+
+
+def start(main: Callable[[], Any]) -> None:
+    """Run the main function of a program."""
+    main()
+
+
+def streams_of_the_other_half(name: str) -> list[Any]:
+    """Streams that belong to the asynchronous half."""
+    client = redis.asyncio.Redis()
+    return [
+        streamkit.asyncio.Stream(client, name),
+        streamkit.asyncio.CappedStream(client, name, maxlen=1),
+        streamkit.asyncio.PartitionedStream(client, name),
+    ]
+
+
+def client_of_the_other_half() -> Any:
+    """A client that belongs to the asynchronous half."""
+    return redis.asyncio.Redis()

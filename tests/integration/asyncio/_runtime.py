@@ -8,6 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import redis
+
+import streamkit
+
 DEADLINE = 15.0
 
 
@@ -42,6 +46,12 @@ class Running:
         """What it returned; raises what it raised, or fails after the deadline."""
         return await asyncio.wait_for(asyncio.shield(self._task), DEADLINE)
 
+    async def interrupt(self) -> None:
+        """End it from outside, wherever it is, as cancelling does (and Ctrl-C in a thread)."""
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=DEADLINE)
+        assert self._task.cancelled()
+
 
 @asynccontextmanager
 async def running(
@@ -64,3 +74,23 @@ async def running(
         # An error that nobody asked for by result() must not go unseen.
         if not task.cancelled() and task.exception() is not None:
             await running.result()
+
+
+def start(main: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    """Run the main function of a program."""
+    asyncio.run(main())
+
+
+def streams_of_the_other_half(name: str) -> list[Any]:
+    """Streams that belong to the synchronous half."""
+    client = redis.Redis()
+    return [
+        streamkit.Stream(client, name),
+        streamkit.CappedStream(client, name, maxlen=1),
+        streamkit.PartitionedStream(client, name),
+    ]
+
+
+def client_of_the_other_half() -> Any:
+    """A client that belongs to the synchronous half."""
+    return redis.Redis()

@@ -1,0 +1,116 @@
+"""What the tests of readers share: entries that hold a number, and short ways to read them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
+from typing import Any, TypeAlias
+
+import redis.asyncio
+
+from streamkit.asyncio import CheckpointedReader, EntryId, Period
+from tests.integration.asyncio._runtime import DEADLINE
+from tests.integration.recording import Recorder
+
+DAY = timedelta(days=1)
+MONTH_OF_DAYS = timedelta(days=30)
+SECONDS = Period("SECOND", "%Y%m%d%H%M%S", timedelta(seconds=1))
+"""A period for tests."""
+NOTHING_YET = EntryId(0)
+
+Reader: TypeAlias = CheckpointedReader[dict[str, str], Any]
+
+
+def midnight(days: int = 0) -> datetime:
+    """The beginning of today, or of a day so many days later."""
+    return datetime.now(timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0) + days * DAY
+
+
+def key_of(name: str, day: datetime) -> str:
+    """The name of a daily partition."""
+    return f"{name}:{day:%Y%m%d}"
+
+
+async def write(client: redis.asyncio.Redis, key: str, *numbers: int, at: datetime | None = None) -> list[EntryId]:
+    """Append an entry for each number by plain XADD, numbered by the server, or from this moment on."""
+    entry_id = "*" if at is None else f"{EntryId.at(at).ms}-*"
+    return [EntryId.parse(await raw(client).xadd(key, {"n": number}, id=entry_id)) for number in numbers]
+
+
+def raw(client: redis.asyncio.Redis) -> Any:
+    """The same client, for calls whose types redis-py states too widely, or not at all."""
+    return client
+
+
+async def entries_in(client: redis.asyncio.Redis, key: str) -> list[tuple[EntryId, dict[bytes, bytes]]]:
+    """The entries of a stream, as they are stored."""
+    return [(EntryId.parse(entry_id), fields) for entry_id, fields in await raw(client).xrange(key)]
+
+
+async def numbers_in(client: redis.asyncio.Redis, key: str) -> list[int]:
+    """The numbers of a stream's entries."""
+    return [int(fields[b"n"]) for _, fields in await entries_in(client, key)]
+
+
+@contextmanager
+def limited(reader: Reader) -> Iterator[None]:
+    """Stop a reader that does not end, so that its test fails instead of hanging."""
+    timer = threading.Timer(DEADLINE, reader.stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+async def read(reader: Reader) -> list[int]:
+    """Enter a reader that does not follow, and give the numbers it reads."""
+    with limited(reader):
+        async with reader:
+            return [int(entry.value["n"]) async for entry in reader]
+
+
+async def take(reader: Reader, count: int) -> list[int]:
+    """Enter a reader, give the next so many numbers, and stop it at the last."""
+    numbers: list[int] = []
+    with limited(reader):
+        async with reader:
+            async for entry in reader:
+                numbers.append(int(entry.value["n"]))
+                if len(numbers) == count:
+                    reader.stop()
+    return numbers
+
+
+async def collect(reader: Reader, numbers: list[int]) -> None:
+    """Enter a reader and add the numbers it reads to a list, until it is stopped."""
+    async with reader:
+        async for entry in reader:
+            number = int(entry.value["n"])
+            numbers.append(number)
+
+
+async def echo(reader: Reader, to: str, numbers: list[int]) -> Exception | None:
+    """The same, each number emitted to a key; gives the error that ended it."""
+    try:
+        async with reader:
+            async for entry in reader:
+                reader.emit(to, entry.value)
+                numbers.append(int(entry.value["n"]))
+    except Exception as error:  # noqa: BLE001 - the tests ask what it was
+        return error
+    return None
+
+
+async def saved_id(reader: CheckpointedReader[Any, Any]) -> EntryId | None:
+    """The last ID that is saved."""
+    saved = await reader.saved()
+    return None if saved is None else saved.position.id
+
+
+def told(recorder: Recorder, event: str, times: int = 1) -> Callable[[], bool]:
+    """A condition: the observer was told of an event so often."""
+    return lambda: len(recorder.of(event)) >= times
