@@ -71,7 +71,7 @@ class CheckpointedReader(Generic[T, S]):
             ``reader.state`` in place or assign it.
         start: Where to begin while nothing is saved. None: the oldest entry; ``NEW``: entries from now on; a datetime
             or an entry ID (included); the key of a partition.
-        count: How many entries to read at once.
+        count: How many entries make a batch, after which a checkpoint is taken; they are read up to 200 at a time.
         commit_interval: How long handled entries wait for a checkpoint at most, if the loop keeps asking for more.
         grace: How long after its end a partition may still get entries; only then it is left for the next one.
         follow: False ends the loop at the end of the source instead of waiting, and ignores ``grace``.
@@ -340,7 +340,9 @@ class CheckpointedReader(Generic[T, S]):
                 if value is not _BURIED:
                     # Inline, since a call would cost as much as all of it.
                     entry: Entry[T] = new_entry(Entry)
-                    entry._stream, entry._id, entry._value = stream, raw_id, value  # noqa: SLF001
+                    entry._stream = stream  # noqa: SLF001
+                    entry._id = raw_id  # noqa: SLF001
+                    entry._value = value  # noqa: SLF001
                     yield entry
                 # Zero when effects pile up or a stop was requested, so that the clock alone need be asked.
                 if clock() >= reading.due:

@@ -78,11 +78,12 @@ class Batch:
 
 @dataclass(frozen=True)
 class _Look:
-    """A read on its way: where it looks, and whether also at the partition left before."""
+    """A read on its way: where it looks, whether also at the partition left before, and at the facts of its key."""
 
     place: Place
     ticket: Ticket
     left: bool
+    facts: bool
 
 
 class Reading:
@@ -114,6 +115,7 @@ class Reading:
         self._start = start
         self._observer = observer
         self._stopping = stopping
+        self._count = count
         self._page = Page(count)
         self._text = text and TEXT_REPLIES
         self._commit_interval = commit_interval
@@ -130,6 +132,7 @@ class Reading:
         self.rest: Iterator[str] = iter(())
         """The IDs of the batch that were not handed out yet: the loop takes them from here."""
         self._restart = self._drained = False
+        self._unsaved = 0
         self.due: float = 0.0
         self._late_due = 0.0
 
@@ -181,6 +184,7 @@ class Reading:
     def finished(self, batch: Batch) -> None:
         """Note that the whole batch is handled."""
         self.progress.handled(batch.place_after(len(batch.entries)))
+        self._unsaved += len(batch.entries)
         self._batch, self.rest = None, iter(())
 
     async def _advance(self) -> Batch | None:
@@ -201,34 +205,43 @@ class Reading:
             replies[-1:] = await link.exchange(commands.xread(look.place.stream, look.place.id, self._page.entries))
         self._line.answered()
         if look.left:
-            self._check_left(replies[-3])
-        batch = self._received(facts_of(look.place.stream, replies[-2]), replies[-1])
+            self._check_left(replies[0])
+        batch = self._received(facts_of(look.place.stream, replies[-2]) if look.facts else None, replies[-1])
         if batch is not None:
             return await self._hand_out(link, batch)
         await self.progress.save(link)
         return await self._wait(link)
 
     def _send_look(self, link: Link, place: Place) -> _Look:
-        """Queue a read behind a place; XINFO goes first, so that what it says holds when the read begins."""
+        """Queue a read behind a place, with XINFO once every ``count`` entries.
+
+        XINFO goes first, so that what it says holds when the read begins. What it would have said of the reads
+        without it, it still says at the next one: the numbers it compares are kept.
+        """
         asked: list[Command] = []
         left = place.left is not None and time.monotonic() >= self._late_due
         if left and place.left is not None:
             self._late_due = time.monotonic() + LATE_LOOK
             asked.append(commands.xinfo_stream(place.left.stream))
-        asked += (commands.xinfo_stream(place.stream), commands.xread(place.stream, place.id, self._page.entries))
-        return _Look(place, link.prepare(*asked, text=self._text), left)
+        facts = self._unsaved + self._page.entries >= self._count
+        if facts:
+            asked.append(commands.xinfo_stream(place.stream))
+        asked.append(commands.xread(place.stream, place.id, self._page.entries))
+        return _Look(place, link.prepare(*asked, text=self._text), left, facts)
 
     async def _hand_out(self, link: Link, batch: Batch) -> Batch:
         """Save what was handled and read on behind the batch, in one write, before the batch is handled."""
-        self.progress.prepare(link)
+        if self._unsaved >= self._count or not self.progress.dirty:
+            self.progress.prepare(link)
+            self._set_due()
         self._look = self._send_look(link, batch.place_after(len(batch.entries)))
         await link.flush()
         self._batch, self.rest, self._drained = batch, iter(batch.ids), False
         self._page.received(batch.entries)
-        self._set_due()
         return batch
 
     def _set_due(self) -> None:
+        self._unsaved = 0
         self.due = time.monotonic() + self._commit_interval
         if self._stopping.requested:  # looked at after it was set: stop() sets both, in the other order
             self.due = 0.0

@@ -26,7 +26,6 @@ from tests.integration._sync._readers import (
     NOTHING_YET,
     SECONDS,
     Reader,
-    collect,
     echo,
     entries_in,
     numbers_in,
@@ -446,14 +445,18 @@ def test_out_of_memory_at_the_start_and_at_commit_is_waited_out_too(name: str) -
 
 
 def test_stopped_while_out_of_memory_it_says_what_is_not_saved(name: str) -> None:
-    recorder, numbers = Recorder(), list[int]()
+    recorder = Recorder()
     with redis_server() as url:
         with redis.Redis.from_url(url) as client:
+            write(client, name, 1)
             reader: Reader = CheckpointedReader(client, name, f"{name}:c", observer=recorder)
-            with running(collect, reader, numbers, stop=reader.stop) as run:
-                until(told(recorder, "on_waiting"))
-                write(client, name, 1)
-                client.config_set("maxmemory", 1)
+
+            def work() -> None:
+                with reader:
+                    for _ in reader:
+                        client.config_set("maxmemory", 1)
+
+            with running(work, stop=reader.stop) as run:
                 until(told(recorder, "on_unavailable", 2))
                 reader.stop()
                 run.result()

@@ -25,7 +25,6 @@ from tests.integration.asyncio._readers import (
     NOTHING_YET,
     SECONDS,
     Reader,
-    collect,
     echo,
     entries_in,
     numbers_in,
@@ -455,14 +454,18 @@ async def test_out_of_memory_at_the_start_and_at_commit_is_waited_out_too(name: 
 
 
 async def test_stopped_while_out_of_memory_it_says_what_is_not_saved(name: str) -> None:
-    recorder, numbers = Recorder(), list[int]()
+    recorder = Recorder()
     with redis_server() as url:
         async with redis.asyncio.Redis.from_url(url) as client:
+            await write(client, name, 1)
             reader: Reader = CheckpointedReader(client, name, f"{name}:c", observer=recorder)
-            async with running(collect, reader, numbers, stop=reader.stop) as run:
-                await until(told(recorder, "on_waiting"))
-                await write(client, name, 1)
-                await client.config_set("maxmemory", 1)
+
+            async def work() -> None:
+                async with reader:
+                    async for _ in reader:
+                        await client.config_set("maxmemory", 1)
+
+            async with running(work, stop=reader.stop) as run:
                 await until(told(recorder, "on_unavailable", 2))
                 reader.stop()
                 await run.result()
