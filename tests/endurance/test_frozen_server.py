@@ -96,7 +96,7 @@ def test_a_reader_that_tries_to_connect_to_it_stops_within_a_second(
     server: PrivateServer, copying: Callable[..., Copy]
 ) -> None:
     def attempt() -> float:
-        copy = copying(socket_timeout=0.1)
+        copy = copying(socket_timeout=1)
         with background(copy.main, stop=copy.stop) as reader:
             reader.until(lambda: bool(copy.told.of("on_waiting")), "all is read")
             # Cut, and frozen before it can have connected again.
@@ -143,7 +143,7 @@ def test_reading_goes_on_when_it_answers_again_and_nothing_is_done_twice(
         if n == 450:
             server.freeze()
 
-    copy = copying(seen, socket_timeout=0.1)
+    copy = copying(seen, socket_timeout=1)
     with background(copy.main, stop=copy.stop) as reader:
         reader.until(lambda: bool(copy.told.of("on_unavailable")), "the loss is told")
         server.thaw()
@@ -157,7 +157,7 @@ def test_reading_goes_on_when_it_answers_again_and_nothing_is_done_twice(
 def test_appending_goes_on_when_it_answers_again_and_nothing_is_written_twice(
     half: Half, server: PrivateServer
 ) -> None:
-    client = half.client(server.url, socket_timeout=0.2)
+    client = half.client(server.url, socket_timeout=1)
     stream = half.lib.Stream(client, "in")
     given = threading.Event()
 
@@ -171,7 +171,7 @@ def test_appending_goes_on_when_it_answers_again_and_nothing_is_written_twice(
     with background(half.run, client, [lambda: stream.append_many(values())]) as producer:
         producer.until(given.is_set, "some is written")
         # It hangs for longer than the client waits for a reply, so that it is sent again.
-        assert not threading.Event().wait(0.5)
+        assert not threading.Event().wait(1.3)
         server.thaw()
         assert producer.result() == [3000]
     assert numbers(server.admin, "in") == list(range(3000))

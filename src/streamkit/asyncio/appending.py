@@ -59,7 +59,7 @@ class Delivery:
         self._server = server
         self._route = route
         self._guard = guard
-        self._token = uuid.uuid4().hex
+        self._token = ""
         self._number = 0
         self._sizer = Sizer()
         self._sent: deque[_Sent] = deque()
@@ -228,6 +228,7 @@ class Delivery:
             await borrowed.__aexit__(None, None, None)
 
     def _own_guard(self, chunk: Chunk, number: int) -> Guard:
+        self._token = self._token or uuid.uuid4().hex
         required = self._sent[-1].guard.token if self._sent else ""
         key = companion(chunk.target.key, "appends")
         return Guard("chunk", key, f"{self._token}:{number}", required, GUARD_WINDOW)

@@ -33,7 +33,7 @@ from tests.integration._sync._readers import (
     told,
     write,
 )
-from tests.integration._sync._runtime import running, until
+from tests.integration._sync._runtime import pause, running, until
 from tests.integration.recording import Recorder
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -172,14 +172,18 @@ def test_a_key_deleted_while_the_reader_waits_in_it_is_waited_for(client: redis.
     recorder, numbers = Recorder(), list[int]()
     write(client, name, 1)
     reader: Reader = CheckpointedReader(client, name, f"{name}:c", observer=recorder)
+
+    def begin_anew_with(number: int) -> None:
+        pause(0.002)  # an ID that was read before means the same entry to any reader
+        client.delete(name)
+        write(client, name, number)
+        until(lambda: numbers[-1] == number)
+
     with running(collect, reader, numbers, stop=reader.stop):
         until(told(recorder, "on_waiting"))
-        client.delete(name)
-        write(client, name, 2)
-        until(lambda: numbers == [1, 2])
-        client.delete(name)
-        write(client, name, 3)
-        until(lambda: numbers == [1, 2, 3])
+        begin_anew_with(2)
+        begin_anew_with(3)
+    assert numbers == [1, 2, 3]
 
 
 def test_a_key_made_anew_at_once_is_read_once(client: redis.Redis, name: str) -> None:
@@ -190,6 +194,7 @@ def test_a_key_made_anew_at_once_is_read_once(client: redis.Redis, name: str) ->
         until(told(recorder, "on_waiting"))
         for round_ in range(3):
             waited = len(recorder.of("on_waiting"))
+            pause(0.002)
             with raw(client).pipeline(transaction=True) as pipeline:
                 pipeline.delete(name)
                 for number in range(2):
@@ -226,6 +231,7 @@ def test_a_key_made_anew_with_newer_entries_is_read_once(client: redis.Redis, na
     recorder = Recorder()
     reader: Reader = CheckpointedReader(client, name, f"{name}:c", count=10, observer=recorder, follow=False)
     assert read(reader) == [0, 1, 2, 3, 4]
+    pause(0.002)
     client.delete(name)
     write(client, name, *range(100, 100 + again))
     assert read(reader) == list(range(100, 100 + again))

@@ -32,7 +32,7 @@ from tests.integration.asyncio._readers import (
     told,
     write,
 )
-from tests.integration.asyncio._runtime import running, until
+from tests.integration.asyncio._runtime import pause, running, until
 from tests.integration.recording import Recorder
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -175,14 +175,18 @@ async def test_a_key_deleted_while_the_reader_waits_in_it_is_waited_for(client: 
     recorder, numbers = Recorder(), list[int]()
     await write(client, name, 1)
     reader: Reader = CheckpointedReader(client, name, f"{name}:c", observer=recorder)
+
+    async def begin_anew_with(number: int) -> None:
+        await pause(0.002)  # an ID that was read before means the same entry to any reader
+        await client.delete(name)
+        await write(client, name, number)
+        await until(lambda: numbers[-1] == number)
+
     async with running(collect, reader, numbers, stop=reader.stop):
         await until(told(recorder, "on_waiting"))
-        await client.delete(name)
-        await write(client, name, 2)
-        await until(lambda: numbers == [1, 2])
-        await client.delete(name)
-        await write(client, name, 3)
-        await until(lambda: numbers == [1, 2, 3])
+        await begin_anew_with(2)
+        await begin_anew_with(3)
+    assert numbers == [1, 2, 3]
 
 
 async def test_a_key_made_anew_at_once_is_read_once(client: redis.asyncio.Redis, name: str) -> None:
@@ -193,6 +197,7 @@ async def test_a_key_made_anew_at_once_is_read_once(client: redis.asyncio.Redis,
         await until(told(recorder, "on_waiting"))
         for round_ in range(3):
             waited = len(recorder.of("on_waiting"))
+            await pause(0.002)
             async with raw(client).pipeline(transaction=True) as pipeline:
                 pipeline.delete(name)
                 for number in range(2):
@@ -231,6 +236,7 @@ async def test_a_key_made_anew_with_newer_entries_is_read_once(
     recorder = Recorder()
     reader: Reader = CheckpointedReader(client, name, f"{name}:c", count=10, observer=recorder, follow=False)
     assert await read(reader) == [0, 1, 2, 3, 4]
+    await pause(0.002)
     await client.delete(name)
     await write(client, name, *range(100, 100 + again))
     assert await read(reader) == list(range(100, 100 + again))
