@@ -27,7 +27,7 @@ SUBJECTS = ("append", "aggregate", "latency")
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--redis-url", help="a server to use; an embedded one is started unless given")
-    parser.add_argument("--readings", type=int, default=50_000, help="how many (%(default)s)")
+    parser.add_argument("--readings", type=int, default=100_000, help="how many (%(default)s)")
     parser.add_argument("--rounds", type=int, default=15, help="how often everybody runs (%(default)s)")
     parser.add_argument("--only", choices=SUBJECTS, action="append", help="leave the others out; may be repeated")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a promised ratio was missed")

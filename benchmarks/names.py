@@ -16,7 +16,7 @@ PLAIN = f"{MARK}:plain"
 
 RETENTION = timedelta(days=2)
 MAX_AHEAD = timedelta(days=14)
-AVERAGES_KEPT = 120
+AVERAGES_KEPT = 1000
 BATCH = 1000
 """Entries in one pipeline, or in one read: for the rivals and for streamkit."""
 

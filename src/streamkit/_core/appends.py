@@ -104,21 +104,21 @@ class Chunk:
             EncodeError: A field or value is nothing that Redis can store.
         """
         names: tuple[Scalar, ...] = tuple(self.entries[0])
-        alike = all(tuple(entry) == names for entry in self.entries)
+        alike = all(map(names.__eq__, map(tuple, self.entries)))
         words: list[Scalar] = []
         if alike and self.ids is None:
             for entry in self.entries:
                 words.extend(entry.values())
+        elif alike and self.ids is not None:
+            for entry_id, entry in zip(self.ids, self.entries, strict=True):
+                words += (entry_id, *entry.values())
         else:
             for index, entry in enumerate(self.entries):
                 if self.ids is not None:
                     words.append(self.ids[index])
-                if alike:
-                    words.extend(entry.values())
-                else:
-                    words.append(2 * len(entry))
-                    for pair in entry.items():
-                        words.extend(pair)
+                words.append(2 * len(entry))
+                for pair in entry.items():
+                    words.extend(pair)
         # One look at all the types is cheap; only if something is odd is it worth finding out where.
         sizes = set(map(len, self.entries))
         labels = {type(name) for entry in ((names,) if alike else self.entries) for name in entry}
@@ -241,6 +241,14 @@ class Chunker(Generic[T]):
             return
         start = 0
         moments = self._moments(values)
+        partition = self._target.partition if self._target else None
+        if (
+            moments
+            and self._target
+            and (partition is None or partition.start <= moments[0] <= moments[-1] < partition.end)
+        ):
+            yield self._timed(entries, moments)  # nearly always a chunk lies in one partition, as its ends show
+            return
         for index, ms in enumerate(moments):
             partition = self._target.partition if self._target else None
             if self._target is None or (partition and not partition.start <= ms < partition.end):
@@ -262,6 +270,10 @@ class Chunker(Generic[T]):
                 raise InvalidArgument(msg)
         moments = list(map(to_ms, times))
         newest = self._newest_ms
+        # Sorting what is sorted is one pass in C.
+        if moments and moments[0] >= newest and sorted(moments) == moments:
+            self._newest_ms = moments[-1]
+            return moments
         for index, ms in enumerate(moments):
             if ms < 0:
                 msg = f"an entry cannot be dated {times[index]!r}: IDs begin in 1970"

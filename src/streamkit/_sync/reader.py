@@ -72,7 +72,7 @@ class CheckpointedReader(Generic[T, S]):
             ``reader.state`` in place or assign it.
         start: Where to begin while nothing is saved. None: the oldest entry; ``NEW``: entries from now on; a datetime
             or an entry ID (included); the key of a partition.
-        count: How many entries make a batch, after which a checkpoint is taken; they are read up to 200 at a time.
+        count: How many entries make a batch, after which a checkpoint is taken; they are read up to 300 at a time.
         commit_interval: How long handled entries wait for a checkpoint at most, if the loop keeps asking for more.
         grace: How long after its end a partition may still get entries; only then it is left for the next one.
         follow: False ends the loop at the end of the source instead of waiting, and ignores ``grace``.
