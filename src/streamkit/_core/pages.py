@@ -17,7 +17,7 @@ is three until it is handled: larger reads keep it busy, smaller ones cost more 
 with 300, 2.1 with 200, 2.3 with 450, 2.7 with 1000."""
 PAGE_BYTES: Final = 4 * 1024 * 1024
 """About what a read may hold, in bytes."""
-_SAMPLE: Final = 8
+_SAMPLE: Final = 4
 
 
 class Page:

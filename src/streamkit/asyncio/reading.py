@@ -9,9 +9,10 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any, cast
 
 from streamkit._core import commands
+from streamkit._core.checkpoints import Place
 from streamkit._core.errors import ServerUnavailable
 from streamkit._core.following import Follower, Glance, Move, Start, deleted_tail, late_entries, reconcile
-from streamkit._core.ids import EntryId
+from streamkit._core.ids import ZERO, EntryId
 from streamkit._core.observers import Gap, Observer, Position
 from streamkit._core.pages import Page
 from streamkit._core.refusals import passing
@@ -25,7 +26,6 @@ from streamkit.asyncio.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from streamkit._core.checkpoints import Place
     from streamkit._core.effects import Emit, Execute
     from streamkit._core.protocol import Command
     from streamkit._core.states import StateSchema
@@ -128,6 +128,8 @@ class Reading:
         """Know nothing; the next step loads."""
         self.progress.forget()
         self._batch: Batch | None = None
+        self._end: Place = Place("", ZERO)
+        """The place behind the batch."""
         self._look: _Look | None = None
         self.rest: Iterator[str] = iter(())
         """The IDs of the batch that were not handed out yet: the loop takes them from here."""
@@ -183,7 +185,7 @@ class Reading:
 
     def finished(self, batch: Batch) -> None:
         """Note that the whole batch is handled."""
-        self.progress.handled(batch.place_after(len(batch.entries)))
+        self.progress.handled(self._end)
         self._unsaved += len(batch.entries)
         self._batch, self.rest = None, iter(())
 
@@ -234,7 +236,8 @@ class Reading:
         if self._unsaved >= self._count or not self.progress.dirty:
             self.progress.prepare(link)
             self._set_due()
-        self._look = self._send_look(link, batch.place_after(len(batch.entries)))
+        self._end = batch.place_after(len(batch.entries))
+        self._look = self._send_look(link, self._end)
         await link.flush()
         self._batch, self.rest, self._drained = batch, iter(batch.ids), False
         self._page.received(batch.entries)
