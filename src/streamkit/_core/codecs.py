@@ -146,8 +146,8 @@ class DataclassCodec(Generic[D]):
     """A codec for a flat dataclass: one entry field for each of its fields, as text.
 
     A field that is None is left out, and one that may be None is None where the entry lacks it; any other that is
-    missing takes the dataclass's default. Unknown fields of an entry are ignored, so that a producer may add some before
-    its consumers know them.
+    missing takes the dataclass's default. Unknown fields of an entry are ignored, so that a producer may add some
+    before its consumers know them.
 
     Args:
         cls: The dataclass. Its fields may be str, int, float, bool, bytes, Decimal, datetime, date, UUID, an Enum, or
