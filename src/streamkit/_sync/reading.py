@@ -164,9 +164,12 @@ class Reading:
     @property
     def position(self) -> Position | None:
         """At the entry in hand, or behind the last one handled; None: nothing was loaded yet."""
-        if self._batch is not None and self._taken:
-            return self._batch.place_after(self._taken).position
-        return self.progress.place.position if self.progress.known else None
+        return self._here.position if self.progress.known else None
+
+    @property
+    def _here(self) -> Place:
+        """The place at the entry in hand, or behind the last one handled."""
+        return self.progress.place if self._batch is None else self._batch.place_after(self._taken)
 
     # -- between batches ----------------------------------------------------------------------------------------------
 
@@ -184,10 +187,11 @@ class Reading:
         """How many entries of the batch were handed out, the one in hand among them."""
         return 0 if self._batch is None else len(self._batch.entries) - length_hint(self.rest)
 
-    def finished(self, batch: Batch) -> None:
+    def finished(self) -> None:
         """Note that the whole batch is handled."""
+        assert self._batch is not None  # noqa: S101 - the loop has just gone through it
         self.progress.handled(self._end)
-        self._unsaved += len(batch.entries)
+        self._unsaved += len(self._batch.entries)
         self._batch, self.rest = None, iter(())
 
     def _advance(self) -> Batch | None:
@@ -387,7 +391,7 @@ class Reading:
 
     def commit(self) -> None:
         """Save now, the entry in hand included."""
-        turn = self._persist(self.progress.place if self._batch is None else self._batch.place_after(self._taken))
+        turn = self._persist(self._here)
         if turn is Turn.END:
             msg = f"stopped before checkpoint {self._keeper.checkpoint!r} could be saved: the server is away"
             raise ServerUnavailable(msg)
@@ -396,9 +400,9 @@ class Reading:
         if self._restart:
             self.due = 0.0
 
-    def midway(self, batch: Batch) -> Turn:
+    def midway(self) -> Turn:
         """Save in the middle of a batch: the interval has passed, effects pile up, or the loop is to stop."""
-        turn = Turn.RESTART if self._restart else self._persist(batch.place_after(self._taken))
+        turn = Turn.RESTART if self._restart else self._persist(self._here)
         if turn is Turn.RESTART:
             self._forget()
         elif turn is Turn.GO_ON and self._stopping.requested:

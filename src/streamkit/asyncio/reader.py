@@ -346,13 +346,13 @@ class CheckpointedReader(Generic[T, S]):
                     yield entry
                 # Zero when effects pile up or a stop was requested, so that the clock alone need be asked.
                 if clock() >= reading.due:
-                    turn = await reading.midway(batch)
+                    turn = await reading.midway()
                     if turn is Turn.END:
                         return
                     if turn is Turn.RESTART:
                         break
             else:
-                reading.finished(batch)
+                reading.finished()
 
     def _values(self, batch: Batch) -> Iterable[Any]:
         """The values of a batch in order, ``_BURIED`` in place of what the codec cannot read."""
