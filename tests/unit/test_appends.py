@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta, timezone
@@ -16,6 +17,7 @@ from streamkit._core.appends import (
     CHUNK_BYTES,
     FIRST_CHUNK,
     NATIVE_BOUND,
+    PACKED,
     Answer,
     Chunk,
     Chunker,
@@ -72,8 +74,10 @@ class Arguments:
         count, shared = arguments[17:19]
         assert isinstance(count, int)
         assert isinstance(shared, int)
-        names = arguments[19 : 19 + shared]
-        words = iter(arguments[19 + shared :])
+        assert arguments[19] in {"packed", ""}
+        self.packed = arguments[19] == "packed"
+        names = arguments[20 : 20 + shared]
+        words = iter(self.unpacked(*arguments[20 + shared :]) if self.packed else arguments[20 + shared :])
         self.ids: list[object] = []
         self.entries: list[list[tuple[object, object]]] = []
         for _ in range(count):
@@ -88,13 +92,26 @@ class Arguments:
                 self.entries.append(list(zip(own[::2], own[1::2], strict=True)))
         assert list(words) == []
 
+    @staticmethod
+    def unpacked(sizes: object, text: object) -> Iterator[str]:
+        assert isinstance(sizes, bytes)
+        assert isinstance(text, (str, bytes))
+        stored = to_bytes(text)
+        ends = list(itertools.accumulate(sizes, initial=0))
+        assert ends[-1] == len(stored)
+        return (stored[start:end].decode() for start, end in itertools.pairwise(ends))
+
 
 SCALARS = st.sampled_from(["", "é", b"\xff", 0, -1, 1.5]) | st.text(max_size=3)
 ENTRIES = st.lists(st.dictionaries(st.sampled_from("abc"), SCALARS, min_size=1), min_size=1, max_size=5)
+WORDS = st.text(max_size=3) | st.sampled_from(["x" * 255, "é" * 127])
+ALIKE = st.lists(
+    st.tuples(WORDS, WORDS).map(lambda pair: {"a": pair[0], "b": pair[1]}), min_size=1, max_size=2 * PACKED
+)
 
 
 class TestArguments:
-    @given(ENTRIES, st.booleans())
+    @given(ENTRIES | ALIKE, st.booleans())
     def test_the_script_reads_what_was_written(self, entries: list[dict[str, Any]], given_ids: bool) -> None:  # noqa: FBT001
         ids = [f"{5 + place}-*" for place in range(len(entries))] if given_ids else None
         read = Arguments(Chunk(Target("s"), entries, ids, 5, 4 + len(entries)).arguments(Guard()))
@@ -104,7 +121,7 @@ class TestArguments:
 
     def test_names_that_all_entries_share_are_sent_once(self) -> None:
         arguments = numbered({"temp_f": 1, "n": 2}, {"temp_f": 3, "n": 4}).arguments(Guard())
-        assert arguments[-8:] == (2, 2, "temp_f", "n", 1, 2, 3, 4)
+        assert arguments[-9:] == (2, 2, "", "temp_f", "n", 1, 2, 3, 4)
 
     def test_names_in_another_order_are_not_shared(self) -> None:
         read = Arguments(numbered({"a": 1, "b": 2}, {"b": 3, "a": 4}).arguments(Guard()))
@@ -156,6 +173,76 @@ class TestArguments:
         assert to_bytes(value) == b"41.5"
 
 
+def followed_by(value: Any, *, entries: int = PACKED) -> Chunk:
+    """Entries of a short text each, the last of which has another value."""
+    return numbered(*[{"a": "x"}] * (entries - 1), {"a": value})
+
+
+class TestPacked:
+    @given(ALIKE, st.booleans())
+    def test_entries_alike_are_packed_where_they_are_enough(self, entries: list[Encoded], given_ids: bool) -> None:  # noqa: FBT001
+        ids = [f"{5 + place}-*" for place in range(len(entries))] if given_ids else None
+        read = Arguments(Chunk(Target("s"), entries, ids, 5, 4 + len(entries)).arguments(Guard()))
+        assert read.packed == (len(entries) >= PACKED)
+
+    def test_ascii_travels_as_one_text_behind_its_lengths(self) -> None:
+        chunk = Chunk(Target("s"), [{"n": "x", "m": ""}] * PACKED, ["5-*"] * PACKED, 5, 5)
+        assert chunk.arguments(Guard())[-6:] == (
+            2,
+            "packed",
+            "n",
+            "m",
+            bytes([3, 1, 0] * PACKED),
+            "5-*x" * PACKED,
+        )
+
+    def test_lengths_are_those_of_the_bytes(self) -> None:
+        lengths, words = followed_by("çö€").arguments(Guard())[-2:]
+        assert lengths == bytes([1] * (PACKED - 1) + [7])
+        assert words == b"x" * (PACKED - 1) + "çö€".encode()
+
+    @pytest.mark.parametrize("value", ["", "x" * 255, "é" * 127, "x" + "é" * 127])
+    def test_words_as_long_as_a_byte_can_say_are_packed(self, value: str) -> None:
+        read = Arguments(followed_by(value).arguments(Guard()))
+        assert read.packed
+        assert read.entries[-1] == [("a", value)]
+
+    @pytest.mark.parametrize("value", ["x" * 256, "é" * 128, b"x", 1, 1.5])
+    def test_longer_ones_and_what_is_no_text_are_not(self, value: object) -> None:
+        read = Arguments(followed_by(value).arguments(Guard()))
+        assert not read.packed
+        assert read.entries == [[("a", "x")]] * (PACKED - 1) + [[("a", value)]]
+
+    def test_a_few_are_not(self) -> None:
+        assert not Arguments(followed_by("x", entries=PACKED - 1).arguments(Guard())).packed
+
+    def test_entries_that_differ_in_their_names_are_not(self) -> None:
+        assert not Arguments(numbered(*[{"a": "x"}, {"b": "x"}] * PACKED).arguments(Guard())).packed
+
+    def test_names_may_be_bytes(self) -> None:
+        read = Arguments(numbered(*[{b"\xff": "x"}] * PACKED).arguments(Guard()))
+        assert read.packed
+        assert read.entries == [[(b"\xff", "x")]] * PACKED
+
+    @pytest.mark.parametrize("entry", [{}, {1: "x"}, {str(number): "x" for number in range(MOST_FIELDS + 1)}])
+    def test_entries_that_redis_cannot_store_are_refused_though_they_are_alike(self, entry: Any) -> None:
+        with pytest.raises(EncodeError, match="an entry for 's'"):
+            numbered(*[entry] * PACKED).arguments(Guard())
+
+    @pytest.mark.parametrize("value", [None, True, ["x"]])
+    def test_a_value_that_redis_cannot_store_is_refused_among_texts(self, value: object) -> None:
+        with pytest.raises(EncodeError, match="the field 'a' of an entry for 's'"):
+            followed_by(value).arguments(Guard())
+
+    def test_text_of_subclasses_is_written_as_text(self) -> None:
+        class Room(str, enum.Enum):
+            ATTIC = "attic"
+
+        entries: list[dict[str, str]] = [{Room.ATTIC: Room.ATTIC}] * PACKED
+        packed = numbered(*entries).pack(Guard(), known=True)
+        assert packed.endswith(b"$5\r\nattic\r\n$8\r\n" + b"\x05" * 8 + b"\r\n$40\r\n" + b"attic" * 8 + b"\r\n")
+
+
 class TestCalls:
     def test_a_chunk_with_a_guard_declares_both_keys(self) -> None:
         guard = Guard("chunk", "{s}:appends", "token:1", "", 60_000)
@@ -173,6 +260,8 @@ class TestCalls:
     def test_text_with_half_a_character_is_refused_before_anything_is_sent(self) -> None:
         with pytest.raises(EncodeError, match="'b' of an entry for 's'"):
             numbered({"a": "x", "b": "\ud800"}).pack(Guard(), known=True)
+        with pytest.raises(EncodeError, match="'a' of an entry for 's'"):
+            followed_by("\ud800").pack(Guard(), known=True)
 
     def test_a_key_with_half_a_character_is_an_error_too(self) -> None:
         with pytest.raises(UnicodeEncodeError):

@@ -19,7 +19,7 @@ def test_the_first_read_is_small_until_sizes_are_known(count: int, first: int) -
     assert Page(count).entries == first
 
 
-def test_small_entries_are_read_as_many_as_the_garbage_collector_overlooks() -> None:
+def test_small_entries_are_read_as_many_as_a_read_may_hold() -> None:
     page = Page(1000)
     page.received(entries(100, 50))
     assert page.entries == MOST

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING, Generic, cast
 
 from streamkit._core.codecs import MOST_FIELDS, T, check_fields, is_text
@@ -20,7 +21,7 @@ from streamkit._core.errors import (
 from streamkit._core.protocol import SCALARS, pack, plain
 from streamkit._core.replies import Reply, raise_error, texts
 from streamkit._core.scripts import APPEND
-from streamkit._core.times import from_ms, span_ms, to_ms
+from streamkit._core.times import all_ms, from_ms, span_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,6 +37,8 @@ CHUNK = 1000
 CHUNK_BYTES = 512 * 1024
 """Where chunks stop growing: the next one is cut to stay about here."""
 FIRST_CHUNK = 250
+PACKED = 8
+"""From how many entries on their words are sent as one."""
 GUARD_WINDOW = 60_000
 """How long, in ms, the token of a chunk is remembered: longer than an append goes on trying."""
 NATIVE_BOUND = 10_000
@@ -87,6 +90,19 @@ class Target:
         )
 
 
+def _packed(words: Sequence[Scalar]) -> tuple[Scalar, ...] | None:
+    """Words as two, the length of each in a byte and all of them joined; None if they do not fit that."""
+    parts = cast("Sequence[str]", words)
+    try:
+        text = "".join(parts)
+        if text.isascii():
+            return bytes(map(len, parts)), text
+        encoded = list(map(str.encode, parts))
+        return bytes(map(len, encoded)), b"".join(encoded)
+    except (TypeError, ValueError):
+        return None  # something that is no text, or is longer than a byte can say
+
+
 @dataclass
 class Chunk:
     """Entries for one key, encoded; with IDs (ascending) or for the server to number."""
@@ -106,12 +122,10 @@ class Chunk:
         names: tuple[Scalar, ...] = tuple(self.entries[0])
         alike = all(map(names.__eq__, map(tuple, self.entries)))
         words: list[Scalar] = []
-        if alike and self.ids is None:
-            for entry in self.entries:
-                words.extend(entry.values())
-        elif alike and self.ids is not None:
-            for entry_id, entry in zip(self.ids, self.entries, strict=True):
-                words += (entry_id, *entry.values())
+        if alike:
+            columns = [map(itemgetter(name), self.entries) for name in names]
+            rows = zip(*columns, strict=True) if self.ids is None else zip(self.ids, *columns, strict=True)
+            words.extend(chain.from_iterable(rows))
         else:
             for index, entry in enumerate(self.entries):
                 if self.ids is not None:
@@ -119,10 +133,11 @@ class Chunk:
                 words.append(2 * len(entry))
                 for pair in entry.items():
                     words.extend(pair)
+        packed = _packed(words) if alike and len(self.entries) >= PACKED else None
         # One look at all the types is cheap; only if something is odd is it worth finding out where.
-        sizes = set(map(len, self.entries))
+        sizes = {len(names)} if alike else set(map(len, self.entries))
         labels = {type(name) for entry in ((names,) if alike else self.entries) for name in entry}
-        odd = not (labels <= {str, bytes} and set(map(type, words)) <= SCALARS)
+        odd = not (labels <= {str, bytes} and (packed or set(map(type, words)) <= SCALARS))
         if odd or min(sizes) == 0 or max(sizes) > MOST_FIELDS:
             self._check()
             words, names = list(map(plain, words)), tuple(map(plain, names))
@@ -140,8 +155,9 @@ class Chunk:
             "" if self.ids is None else self.last_ms,
             len(self.entries),
             len(shared),
+            "packed" if packed else "",
             *shared,
-            *words,
+            *(packed or words),
         )
 
     def _check(self) -> None:
@@ -268,7 +284,7 @@ class Chunker(Generic[T]):
             if len(times) < len(values):
                 msg = "the times ended before the values; give one for each, or a function that takes it from the value"
                 raise InvalidArgument(msg)
-        moments = list(map(to_ms, times))
+        moments = all_ms(times)
         newest = self._newest_ms
         # Sorting what is sorted is one pass in C.
         if moments and moments[0] >= newest and sorted(moments) == moments:

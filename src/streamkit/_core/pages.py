@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 FIRST: Final = 100
 """Entries in the first read, before anything is known of their size."""
-MOST: Final = 300
-"""Entries in any read. Python's garbage collector starts when some 700 more objects were made than freed, and an entry
-is three until it is handled: larger reads keep it busy, smaller ones cost more system calls."""
+MOST: Final = 500
+"""Entries in any read. Larger ones keep Python's garbage collector busy, which goes through all that was made and not
+freed yet, and an entry is two lists before it is decoded; smaller ones cost more system calls."""
 PAGE_BYTES: Final = 4 * 1024 * 1024
 """About what a read may hold, in bytes."""
 _SAMPLE: Final = 4

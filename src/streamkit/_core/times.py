@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 from streamkit._core.errors import InvalidArgument, NaiveDatetime
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 LAST_MS = 253_402_300_799_999
@@ -18,6 +22,16 @@ def to_ms(time: datetime) -> int:
         raise NaiveDatetime(time)
     since = time - EPOCH
     return since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+
+
+def all_ms(times: Sequence[datetime]) -> list[int]:
+    """`to_ms` of each; in UTC, which is the rule, with fewer steps."""
+    if [time.tzinfo for time in times].count(timezone.utc) == len(times):
+        return [
+            (since := time - EPOCH).days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+            for time in times
+        ]
+    return list(map(to_ms, times))
 
 
 def from_ms(ms: int) -> datetime:

@@ -49,31 +49,31 @@ class Turn(enum.Enum):
     END = "end"
 
 
-@dataclass(frozen=True)
 class Batch:
     """Entries of one read, and the place before them."""
 
-    place: Place
-    entries: Sequence[RawEntry]
-
-    @property
-    def is_text(self) -> bool:
+    def __init__(self, place: Place, entries: Sequence[RawEntry]) -> None:
+        self.place = place
+        self._entries: Sequence[RawEntry] = entries
+        self.is_text: bool = isinstance(entries[0][0], str)
         """Whether IDs, fields and values came as text, not as bytes."""
-        return isinstance(self.entries[0][0], str)
+        ids = [raw_id for raw_id, _ in entries]
+        self.ids: list[str] = cast("list[str]", ids) if self.is_text else [raw_id.decode() for raw_id in ids]
 
-    @property
-    def ids(self) -> list[str]:
-        """Their IDs."""
-        if self.is_text:
-            return cast("list[str]", [raw_id for raw_id, _ in self.entries])
-        return [raw_id.decode() for raw_id, _ in self.entries]
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self) -> Sequence[RawEntry]:
+        """The entries, once: kept while their values are handled, they would be the garbage collector's main work."""
+        entries, self._entries = self._entries, ()
+        return entries
 
     def place_after(self, taken: int) -> Place:
         """The place once so many of the entries are handled."""
         if not taken:
             return self.place
         read = self.place.entries_read
-        entry_id = EntryId.parse(self.entries[taken - 1][0])
+        entry_id = EntryId.parse(self.ids[taken - 1])
         return replace(self.place, id=entry_id, entries_read=None if read is None else read + taken, bound=False)
 
 
@@ -185,13 +185,13 @@ class Reading:
     @property
     def _taken(self) -> int:
         """How many entries of the batch were handed out, the one in hand among them."""
-        return 0 if self._batch is None else len(self._batch.entries) - length_hint(self.rest)
+        return 0 if self._batch is None else len(self._batch) - length_hint(self.rest)
 
     def finished(self) -> None:
         """Note that the whole batch is handled."""
         assert self._batch is not None  # noqa: S101 - the loop has just gone through it
         self.progress.handled(self._end)
-        self._unsaved += len(self._batch.entries)
+        self._unsaved += len(self._batch)
         self._batch, self.rest = None, iter(())
 
     def _advance(self) -> Batch | None:
@@ -241,11 +241,10 @@ class Reading:
         if self._unsaved >= self._count or not self.progress.dirty:
             self.progress.prepare(link)
             self._set_due()
-        self._end = batch.place_after(len(batch.entries))
+        self._end = batch.place_after(len(batch))
         self._look = self._send_look(link, self._end)
         link.flush()
         self._batch, self.rest, self._drained = batch, iter(batch.ids), False
-        self._page.received(batch.entries)
         return batch
 
     def _set_due(self) -> None:
@@ -265,7 +264,10 @@ class Reading:
                 self._report(gap)
             if place.id < before:
                 return None  # made anew: to be read from its beginning
-        return Batch(self.progress.place, entries) if entries else None
+        if not entries:
+            return None
+        self._page.received(entries)
+        return Batch(self.progress.place, entries)
 
     # -- nothing to read ----------------------------------------------------------------------------------------------
 

@@ -2,15 +2,17 @@
 -- KEYS: the stream; the guard, unless the mode is '' or 'native'.
 -- ARGV: mode, token, required token, window in ms, bound of the native window; start and end of the partition,
 -- retention, max_ahead (ms, or ''); trim strategy, operator, threshold, limit; 'auto' or 'given' IDs, 'bump' or '',
--- first and last time (ms, or ''); number of entries, number of shared field names, the names; then for each entry its
--- ID if given, the number of its words if no names are shared, and its values (or fields and values).
+-- first and last time (ms, or ''); number of entries, number of shared field names, 'packed' or '', the names; then for
+-- each entry its ID if given, the number of its words if no names are shared, and its values (or fields and values).
+-- Packed, all of these are two arguments: the length of each word, in a byte, and the words behind one another. A
+-- server takes two arguments in much faster than thousands.
 local key, guard = KEYS[1], KEYS[2]
 local mode, token, required, window = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local retention, max_ahead = ARGV[8], ARGV[9]
 local strategy = ARGV[10]
 local given, bump = ARGV[14] == 'given', ARGV[15] == 'bump'
 local first_ms, last_ms = tonumber(ARGV[16]), tonumber(ARGV[17])
-local count, shared = tonumber(ARGV[18]), tonumber(ARGV[19])
+local count, shared, packed = tonumber(ARGV[18]), tonumber(ARGV[19]), ARGV[20] == 'packed'
 
 local kind = type_of(key)
 if kind ~= 'none' and kind ~= 'stream' then
@@ -81,18 +83,31 @@ if retention ~= '' and not given and tonumber(ARGV[7]) - now < 1000 then
     auto = fixed
   end
 end
-local at = 20 + shared
 local id_slot = #words + 1
 words[id_slot] = auto
 for i = 1, shared do
-  words[id_slot + 2 * i - 1] = ARGV[19 + i]
+  words[id_slot + 2 * i - 1] = ARGV[20 + i]
+end
+
+local source, at = ARGV, 21 + shared
+local sizes, text, byte, sub = ARGV[at], ARGV[at + 1], string.byte, string.sub
+local plain_pairs = given and shared == 2 and id_slot == 3
+if packed and not plain_pairs then
+  source = {}
+  local from = 1
+  for i = 1, #sizes do
+    local next_from = from + byte(sizes, i)
+    source[i], from = sub(text, from, next_from - 1), next_from
+  end
+  at = 1
 end
 
 -- Within a chunk IDs ascend, so only its first entry can be out of order, before anything is written.
 local newest = nil
 if given and kind == 'stream' then
   local last = stream_info(key)['last-generated-id']
-  if not follows(ARGV[at], last) then
+  local first = packed and sub(text, 1, byte(sizes)) or ARGV[at]
+  if not follows(first, last) then
     if not bump then
       return {'ORDER', last}
     end
@@ -100,40 +115,56 @@ if given and kind == 'stream' then
   end
 end
 
-local call, argv, id = redis.call, ARGV, nil
-if given and shared == 2 and not newest and id_slot == 3 then
-  -- The commonest shape, without a table to unpack: this loop is most of what an append costs the server.
-  local a, b = argv[20], argv[21]
+local function numbered(id)
+  if newest and not follows(id, newest) then
+    return newest:match('^%d+') .. '-*'
+  end
+  return id
+end
+
+local call, id = redis.call, nil
+if packed and plain_pairs then
+  -- The commonest shape, without a table: this loop is most of what an append costs the server.
+  local a, b, from = ARGV[21], ARGV[22], 1
+  for i = 1, 3 * count, 3 do
+    local first, second, last = byte(sizes, i, i + 2)
+    first = from + first
+    second = first + second
+    last = second + last
+    id = sub(text, from, first - 1)
+    if newest then
+      id = numbered(id)
+    end
+    id = call('XADD', key, id, a, sub(text, first, second - 1), b, sub(text, second, last - 1))
+    newest = newest and id
+    from = last
+  end
+elseif plain_pairs and not newest then
+  local a, b = ARGV[21], ARGV[22]
   for i = at, at + 3 * count - 1, 3 do
-    id = call('XADD', key, argv[i], a, argv[i + 1], b, argv[i + 2])
+    id = call('XADD', key, source[i], a, source[i + 1], b, source[i + 2])
   end
 else
   for _ = 1, count do
     if given then
-      id = argv[at]
+      words[id_slot] = numbered(source[at])
       at = at + 1
-      if newest and not follows(id, newest) then
-        id = newest:match('^%d+') .. '-*'
-      end
-      words[id_slot] = id
     end
     if shared > 0 then
       for i = 1, shared do
-        words[id_slot + 2 * i] = argv[at + i - 1]
+        words[id_slot + 2 * i] = source[at + i - 1]
       end
       at = at + shared
       id = call(unpack(words))
     else
-      local own, size = {unpack(words, 1, id_slot)}, tonumber(argv[at])
+      local own, size = {unpack(words, 1, id_slot)}, tonumber(source[at])
       for i = 1, size do
-        own[id_slot + i] = argv[at + i]
+        own[id_slot + i] = source[at + i]
       end
       at = at + size + 1
       id = call(unpack(own))
     end
-    if newest then
-      newest = id
-    end
+    newest = newest and id
   end
 end
 

@@ -174,6 +174,92 @@ async def test_codecs_make_the_fields(client: redis.asyncio.Redis, name: str) ->
     ]
 
 
+# Entries alike, of short texts only: they travel as two arguments ----------------------------------------------------
+
+TEXTS: dict[str, list[str]] = {
+    "ascii": ["", "warm", "x" * 255, "line\r\nbreak\x00"],
+    "unicode": ["", "wärm", "é" * 127, "温かい 🌡"],
+}
+
+
+def short_texts(count: int, fields: int, texts: list[str]) -> list[dict[str, str]]:
+    """Entries of two or three fields; two, with times, have a loop of their own in the script."""
+    names = ["n", "tëxt", "more"][:fields]
+    return [
+        dict(zip(names, [str(n), texts[n % len(texts)], texts[n // 2 % len(texts)]], strict=False))
+        for n in range(count)
+    ]
+
+
+def stored(sent: list[dict[str, str]]) -> list[dict[bytes, bytes]]:
+    return [{field.encode(): value.encode() for field, value in fields.items()} for fields in sent]
+
+
+@pytest.mark.parametrize("fields", [1, 2, 3])
+@pytest.mark.parametrize("texts", TEXTS)
+async def test_short_texts_with_times_come_back_as_they_were(
+    client: redis.asyncio.Redis, name: str, fields: int, texts: str
+) -> None:
+    stream = PartitionedStream(client, name)
+    sent = short_texts(1500, fields, TEXTS[texts])
+    assert await stream.append_many(sent, times=(NOON + n * SECOND for n in itertools.count())) == 1500
+    assert await values(client, stream.key_for(NOON)) == stored(sent)
+    assert await ids(client, stream.key_for(NOON)) == [EntryId.at(NOON + n * SECOND) for n in range(1500)]
+    assert await stream.expires_at(stream.key_for(NOON)) == NOON + 1499 * SECOND + 2 * DAY
+
+
+@pytest.mark.parametrize("fields", [1, 2, 3])
+@pytest.mark.parametrize("texts", TEXTS)
+async def test_short_texts_that_the_server_numbers_come_back_as_they_were(
+    client: redis.asyncio.Redis, name: str, fields: int, texts: str
+) -> None:
+    sent = short_texts(1500, fields, TEXTS[texts])
+    assert await CappedStream(client, name, maxlen=10_000).append_many(sent) == 1500
+    assert await values(client, name) == stored(sent)
+
+
+@pytest.mark.parametrize("fields", [2, 3])
+@pytest.mark.parametrize("timed", [False, True])
+async def test_a_long_text_among_short_ones_comes_back_too(
+    client: redis.asyncio.Redis, name: str, fields: int, *, timed: bool
+) -> None:
+    sent = short_texts(1500, fields, TEXTS["ascii"])
+    sent[700]["tëxt"] = "y" * 300
+    assert await Stream(client, name).append_many(sent, times=itertools.repeat(NOON) if timed else None) == 1500
+    assert await values(client, name) == stored(sent)
+
+
+@pytest.mark.parametrize("fields", [2, 3])
+async def test_short_texts_out_of_order_are_refused_and_both_ids_named(
+    client: redis.asyncio.Redis, name: str, fields: int
+) -> None:
+    stream = PartitionedStream(client, name)
+    newest = await stream.append({"n": "0"}, at=NOON)
+    first = NOON - SECOND
+    with pytest.raises(OutOfOrder) as caught:
+        await stream.append_many(
+            short_texts(20, fields, ["warm"]), times=(first + n * SECOND for n in itertools.count())
+        )
+    assert (caught.value.entry_id, caught.value.newest) == (str(EntryId.at(first).ms), str(newest))
+    assert caught.value.appended == 0
+    assert await ids(client, stream.key_for(NOON)) == [newest]
+
+
+@pytest.mark.parametrize("fields", [2, 3])
+async def test_bump_numbers_short_texts_after_the_newest(client: redis.asyncio.Redis, name: str, fields: int) -> None:
+    stream = PartitionedStream(client, name, out_of_order="bump")
+    ms = EntryId.at(NOON).ms
+    await stream.append({"n": "0"}, at=EntryId(ms, 5))
+    sent = short_texts(300, fields, ["warm"])
+    # The first 261 of them lie before the newest, or in its millisecond.
+    times = [NOON + (n - 260) * SECOND for n in range(300)]
+    assert await stream.append_many(sent, times=times) == 300
+    assert (await ids(client, stream.key_for(NOON)))[1:] == [
+        EntryId(ms, 6 + n) if n <= 260 else EntryId.at(times[n]) for n in range(300)
+    ]
+    assert (await values(client, stream.key_for(NOON)))[1:] == stored(sent)
+
+
 # What cannot go on --------------------------------------------------------------------------------------------------
 
 
