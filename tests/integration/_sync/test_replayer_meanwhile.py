@@ -1,0 +1,338 @@
+# Generated from tests/integration/asyncio/test_replayer_meanwhile.py by tools/generate_sync.py: do not edit.
+"""What happens to a stream while it is replayed: nothing is given twice, passed over, or raised; and how to stop it."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from contextlib import ExitStack, closing
+from typing import Any
+
+import pytest
+import redis
+
+from streamkit import EntryId, Replayer, ServerUnavailable, stop_on_signals
+from streamkit._core.retry import Backoff
+from streamkit.testing import redis_server
+from tests.integration._sync._readers import key_of, midnight, raw, told, write
+from tests.integration._sync._replays import days_of, numbers_of, suspended, write_many
+from tests.integration._sync._runtime import running, until
+from tests.integration.proxy import Proxy
+from tests.integration.recording import Recorder
+
+LIMIT = 1.0
+FIRST_PAGE = 100
+READS = {b"XRANGE", b"XREVRANGE", b"TIME"}
+
+
+# Trimmed, deleted, written --------------------------------------------------------------------------------------------
+
+
+def test_trimmed_between_two_pages_the_rest_is_given(client: redis.Redis, name: str) -> None:
+    write_many(client, name, range(400))
+    entries, numbers = Replayer(client, name).entries(), list[int]()
+    for entry in entries:
+        numbers.append(int(entry.value["n"]))
+        if len(numbers) == FIRST_PAGE:
+            raw(client).xtrim(name, maxlen=50, approximate=False)
+    assert numbers == [*range(FIRST_PAGE), *range(350, 400)]
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+def test_the_last_entry_of_a_page_may_be_deleted(client: redis.Redis, name: str, *, reverse: bool) -> None:
+    write_many(client, name, range(300))
+    numbers = list[int]()
+    for entry in Replayer(client, name).entries(reverse=reverse):
+        numbers.append(int(entry.value["n"]))
+        raw(client).xdel(name, str(entry.id))
+    assert numbers == (list(range(299, -1, -1)) if reverse else list(range(300)))
+    assert client.xlen(name) == 0
+
+
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+def test_a_page_deleted_whole_hides_nothing_behind_it(client: redis.Redis, name: str, *, reverse: bool) -> None:
+    write_many(client, name, range(300))
+    ids = [entry.id for entry in Replayer(client, name).entries(reverse=reverse)]
+    numbers = list[int]()
+    for entry in Replayer(client, name).entries(reverse=reverse):
+        numbers.append(int(entry.value["n"]))
+        if len(numbers) == FIRST_PAGE:
+            raw(client).xdel(name, *map(str, ids[50:250]))
+    kept = [*range(FIRST_PAGE), *range(250, 300)]
+    assert numbers == ([299 - number for number in kept] if reverse else kept)
+
+
+def test_a_key_deleted_meanwhile_just_ends(client: redis.Redis, name: str) -> None:
+    write_many(client, name, range(300))
+    numbers = list[int]()
+    for entry in Replayer(client, name).entries():
+        numbers.append(int(entry.value["n"]))
+        client.delete(name)
+    assert numbers == list(range(FIRST_PAGE))
+
+
+def test_a_key_made_anew_repeats_nothing(client: redis.Redis, name: str) -> None:
+    write_many(client, name, range(150))
+    numbers = list[int]()
+    for entry in Replayer(client, name).entries():
+        numbers.append(int(entry.value["n"]))
+        if len(numbers) == FIRST_PAGE:
+            client.delete(name)
+            write(client, name, 1000, at=midnight(-3))
+            write(client, name, 2000)
+    assert numbers == [*range(FIRST_PAGE), 2000]
+
+
+def test_what_is_written_meanwhile_is_given_too(client: redis.Redis, name: str) -> None:
+    write(client, name, 0)
+    numbers = list[int]()
+    for entry in Replayer(client, name).entries():
+        numbers.append(int(entry.value["n"]))
+        if len(numbers) < 250:
+            write(client, name, len(numbers))
+    assert numbers == list(range(250))
+
+
+def test_an_end_holds_also_for_what_is_written_meanwhile(client: redis.Redis, name: str) -> None:
+    ids = write(client, name, *range(3))
+    numbers = list[int]()
+    for entry in Replayer(client, name).entries(end=ids[1]):
+        numbers.append(int(entry.value["n"]))
+        write(client, name, 9)
+    assert numbers == [0, 1]
+
+
+def test_partitions_that_expire_meanwhile_just_end(client: redis.Redis, name: str) -> None:
+    keys = [key_of(name, midnight(day)) for day in (-4, -3, -2, -1)]
+    for day, key in zip((-4, -3, -2, -1), keys, strict=True):
+        write(client, key, *range(1000 * day, 1000 * day + 130), at=midnight(day))
+    numbers = list[int]()
+    for entry in Replayer(client, days_of(client, name)).entries():
+        numbers.append(int(entry.value["n"]))
+        if len(numbers) == FIRST_PAGE:
+            client.delete(keys[0], keys[2])
+    assert numbers == [*range(-4000, -3900), *range(-3000, -2870), *range(-1000, -870)]
+
+
+def test_partitions_that_come_into_being_meanwhile_are_read(client: redis.Redis, name: str) -> None:
+    write(client, key_of(name, midnight(-9)), -9, at=midnight(-9))
+    write(client, key_of(name, midnight(-1)), -1, at=midnight(-1))
+    numbers = list[int]()
+    for entry in Replayer(client, days_of(client, name)).entries():
+        numbers.append(int(entry.value["n"]))
+        if numbers[-1] == -9:
+            write(client, key_of(name, midnight(-5)), -5, at=midnight(-5))
+        if numbers[-1] == -1:
+            write(client, key_of(name, midnight()), 0, at=midnight())
+            write(client, key_of(name, midnight(7)), 7, at=midnight(7))
+    assert numbers == [-9, -5, -1, 0, 7]
+
+
+# The server is away -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Little waiting between two tries."""
+    monkeypatch.setattr("streamkit._sync.paging.RECONNECT", Backoff(base=0.002, maximum=0.02))
+
+
+@pytest.mark.usefixtures("short_pauses")
+@pytest.mark.parametrize("reverse", [False, True], ids=["forwards", "backwards"])
+def test_pages_whose_replies_are_lost_are_asked_for_again(
+    redis_url: str, client: redis.Redis, name: str, *, reverse: bool
+) -> None:
+    for day in (-3, -2, -1):
+        write(client, key_of(name, midnight(day)), *range(1000 * day, 1000 * day + 700), at=midnight(day))
+    recorder = Recorder()
+    with Proxy(redis_url) as proxy:
+        proxy.cut_at_random(0.4, random.Random(5), matching=lambda request: request[0] in READS)
+        with redis.Redis.from_url(proxy.url) as shaky:
+            replayer = Replayer(shaky, days_of(shaky, name), observer=recorder)
+            numbers = numbers_of(replayer.entries(reverse=reverse))
+        assert proxy.cuts >= 5
+    expected = [number for day in (-3, -2, -1) for number in range(1000 * day, 1000 * day + 700)]
+    assert numbers == (expected[::-1] if reverse else expected)
+    assert len(recorder.of("on_unavailable")) == proxy.cuts
+    assert recorder.of("on_available")
+
+
+def test_a_server_that_stays_away_ends_it_with_an_error(
+    redis_url: str, client: redis.Redis, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit._sync.paging.PATIENCE", 0.2)
+    write_many(client, name, range(150))
+    with Proxy(redis_url) as proxy:
+        with redis.Redis.from_url(proxy.url) as shaky:
+            entries = Replayer(shaky, name, observer=Recorder()).entries()
+            assert (next(entries)).value == {"n": "0"}
+            proxy.down()
+            with pytest.raises(ServerUnavailable):
+                numbers_of(entries)
+
+
+def test_a_server_that_loads_or_is_busy_is_waited_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamkit._sync.paging.RECONNECT", Backoff(base=0.002, maximum=0.02))
+    recorder = Recorder()
+    with redis_server(settings={"busy-reply-threshold": "1"}) as url, redis.Redis.from_url(url) as busy:
+        with redis.Redis.from_url(url) as client:
+            write_many(client, name, range(150))
+            entries = Replayer(client, name, observer=recorder).entries()
+            assert (next(entries)).value == {"n": "0"}
+            script = threading.Thread(target=busy.eval, args=(FOR_A_WHILE, 0, 150))
+            script.start()
+            until(lambda: not script.is_alive() or is_busy(url))
+            assert numbers_of(entries) == list(range(1, 150))
+            script.join()
+    assert [str(error) for error, _, _ in recorder.of("on_unavailable")[:1]]
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_replica_without_its_master_is_left_for_whoever_answers_next(name: str) -> None:
+    recorder, numbers = Recorder(), list[int]()
+    with redis_server(settings={"replica-serve-stale-data": "no"}) as url, redis.Redis.from_url(url) as plain:
+        admin: Any = plain
+        with redis.Redis.from_url(url) as client:
+            write_many(client, name, range(300))
+
+            def read() -> None:
+                for entry in Replayer(client, name, observer=recorder).entries():
+                    numbers.append(int(entry.value["n"]))
+                    if len(numbers) == FIRST_PAGE:
+                        admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+
+            with running(read) as run:
+                until(told(recorder, "on_unavailable", 2))
+                admin.execute_command("REPLICAOF", "NO", "ONE")
+                run.result()
+    assert numbers == list(range(300))
+    assert "replica-serve-stale-data" in str(recorder.of("on_unavailable")[0][0])
+
+
+FOR_A_WHILE = """
+local function ms() local t = redis.call('TIME'); return t[1] * 1000 + math.floor(t[2] / 1000) end
+local from = ms()
+while ms() - from < tonumber(ARGV[1]) do end
+"""
+
+
+def is_busy(url: str) -> bool:
+    """Whether the server says so."""
+    with redis.Redis.from_url(url) as other:
+        try:
+            other.xlen("any")
+        except redis.ResponseError as error:
+            return "BUSY" in str(error) or "busy" in str(error)
+    return False
+
+
+# Stopping -----------------------------------------------------------------------------------------------------------
+
+
+def test_stopped_it_ends_after_the_entry_in_hand_and_can_be_used_again(client: redis.Redis, name: str) -> None:
+    write_many(client, name, range(300))
+    replayer, numbers = Replayer(client, name), list[int]()
+    for entry in replayer.entries():
+        numbers.append(int(entry.value["n"]))
+        if len(numbers) == 130:
+            replayer.stop()
+    assert numbers == list(range(130))
+    assert numbers_of(replayer.entries()) == list(range(300))
+
+
+def test_stopped_before_it_begins_the_next_one_ends_at_once(client: redis.Redis, name: str) -> None:
+    write_many(client, name, range(3))
+    replayer = Replayer(client, name)
+    replayer.stop()
+    assert numbers_of(replayer.entries()) == []
+    assert numbers_of(replayer.entries()) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("word", [b"TIME", b"EXISTS", b"XRANGE"])
+def test_stopped_between_two_questions_it_asks_no_more(
+    redis_url: str, client: redis.Redis, name: str, word: bytes
+) -> None:
+    write(client, key_of(name, midnight()), *range(3))
+    with Proxy(redis_url) as proxy:
+        with redis.Redis.from_url(proxy.url) as proxied:
+            replayer = Replayer(proxied, days_of(proxied, name))
+            proxy.call_before(replayer.stop, matching=word)
+            assert len(numbers_of(replayer.entries())) <= 1
+            assert numbers_of(replayer.entries()) == [0, 1, 2]
+            replayer.stop()
+            assert numbers_of(replayer.entries()) == []
+
+
+def test_everything_that_goes_on_is_stopped(client: redis.Redis, name: str) -> None:
+    write_many(client, name, range(3))
+    replayer = Replayer(client, name)
+    with closing(replayer.entries()) as one, closing(replayer.entries(reverse=True)) as other:
+        assert (next(one)).value == {"n": "0"}
+        assert (next(other)).value == {"n": "2"}
+        replayer.stop()
+        assert numbers_of(one) == numbers_of(other) == []
+    assert numbers_of(replayer.entries()) == [0, 1, 2]
+
+
+def test_left_early_it_holds_no_connection(redis_url: str, name: str) -> None:
+    with redis.Redis.from_url(redis_url, max_connections=1) as client:
+        write_many(client, name, range(300))
+        for _ in Replayer(client, name).entries():
+            assert raw(client).ping()
+            break
+        assert raw(client).ping()
+
+
+def test_a_suspended_server_does_not_keep_it_from_stopping(name: str) -> None:
+    with redis_server() as url, ExitStack() as stack:
+        with redis.Redis.from_url(url) as client:
+            write_many(client, name, range(300))
+            pid = (raw(client).info("server"))["process_id"]
+            replayer, numbers = Replayer(client, name, observer=Recorder()), list[int]()
+
+            def read() -> None:
+                for entry in replayer.entries():
+                    numbers.append(int(entry.value["n"]))
+                    if len(numbers) == FIRST_PAGE:
+                        stack.enter_context(suspended(pid))
+
+            with running(read) as run:
+                until(lambda: len(numbers) == FIRST_PAGE)
+                asked = time.monotonic()
+                replayer.stop()
+                run.result()
+                assert time.monotonic() - asked < LIMIT
+            assert len(numbers) == FIRST_PAGE
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_server_that_is_away_does_not_keep_it_from_stopping(redis_url: str, client: redis.Redis, name: str) -> None:
+    write_many(client, name, range(300))
+    recorder, numbers = Recorder(), list[int]()
+    with Proxy(redis_url) as proxy:
+        with redis.Redis.from_url(proxy.url) as shaky:
+            replayer = Replayer(shaky, name, observer=recorder)
+
+            def read() -> None:
+                for entry in replayer.entries():
+                    numbers.append(int(entry.value["n"]))
+                    if len(numbers) == FIRST_PAGE:
+                        proxy.down()
+
+            with running(read, stop=replayer.stop) as run:
+                until(told(recorder, "on_unavailable"))
+                asked = time.monotonic()
+                thread = threading.Thread(target=replayer.stop)
+                thread.start()
+                run.result()
+                assert time.monotonic() - asked < LIMIT
+                thread.join()
+    assert numbers == list(range(FIRST_PAGE))
+
+
+def test_signals_stop_it(client: redis.Redis, name: str) -> None:
+    write_many(client, name, range(3))
+    replayer = Replayer(client, name)
+    with stop_on_signals(replayer):
+        assert numbers_of(replayer.entries(EntryId(1))) == [0, 1, 2]
