@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from streamkit._core.errors import InvalidArgument
-from streamkit._core.trimming import Trimming
+from streamkit._core.errors import InvalidArgument, WrongKeyType
+from streamkit._core.trimming import Trimmed, Trimming, read_trimmed
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,15 @@ def test_a_bound_is_passed_to_the_script(bound: dict[str, Any], arguments: tuple
 def test_a_bound_that_cannot_be_is_refused_saying_what_to_do(bound: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidArgument, match=message):
         Trimming(**bound)
+
+
+def test_what_the_script_answers() -> None:
+    assert read_trimmed([b"OK", 5, 0], "s") == Trimmed(removed=5, held_back=0, groups=())
+    assert read_trimmed([b"OK", 0, 7, b"slow", b"\xff"], "s") == Trimmed(0, 7, ("slow", "\\xff"))
+
+
+def test_what_cannot_be_trimmed() -> None:
+    with pytest.raises(WrongKeyType, match="the key 's' holds a hash, not a stream"):
+        read_trimmed([b"TYPE", b"hash"], "s")
+    with pytest.raises(ValueError, match="as it came"):
+        read_trimmed(ValueError("as it came"), "s")

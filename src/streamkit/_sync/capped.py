@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, overload
 
 from typing_extensions import override
 
@@ -12,7 +12,8 @@ from streamkit._core import commands
 from streamkit._core.appends import Guard, Target
 from streamkit._core.codecs import Codec, Fields
 from streamkit._core.replies import milliseconds
-from streamkit._core.trimming import Trimming
+from streamkit._core.scripts import TRIM
+from streamkit._core.trimming import MOST_LOOKED_AT, Trimmed, Trimming, read_trimmed
 from streamkit._sync.sources import Stream, T
 
 if TYPE_CHECKING:
@@ -81,16 +82,37 @@ class CappedStream(Stream[T], Generic[T]):
         self._trimming = Trimming(maxlen, max_age, approximate, trim_limit)
         super().__init__(client, key, codec=codec, idempotency_window=idempotency_window)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
-    def trim(self) -> int:
-        """Trim now, to the stream's own bound, and give the number of entries removed. Sends TIME and XTRIM."""
+    @overload
+    def trim(self, *, unless_pending: Literal[False] = False) -> int: ...
+    @overload
+    def trim(self, *, unless_pending: Literal[True]) -> Trimmed: ...
+    def trim(self, *, unless_pending: bool = False) -> int | Trimmed:
+        """Trim now, to the stream's own bound.
+
+        Args:
+            unless_pending: Keep what some consumer group of the stream has not handled yet: everything from the oldest
+                entry that is pending there, or was never delivered, on. Appends of this class trim to the bound all the
+                same; where entries are to wait for their groups, append with a plain `Stream`, and trim with this.
+
+        Returns:
+            How many entries were removed; with ``unless_pending``, that, and what held others back.
+
+        Raises:
+            WrongKeyType: The key holds no stream.
+
+        Sends TIME and XTRIM, or one EVALSHA (of a script with XINFO GROUPS, XPENDING, XRANGE and XTRIM). Needs Redis
+        7.0.
+        """
         strategy, operator, threshold, limit = self._trimming.script_arguments()
+        doing = f"trimming {self._name!r}"
+        if unless_pending:
+            arguments = (strategy, operator, threshold, limit, MOST_LOOKED_AT)
+            return read_trimmed(self._server.run(TRIM, (self._name,), arguments, doing=doing), self._name)
         if strategy == "MINID":
             (now,) = self._server.call(commands.TIME, doing="TIME")
             threshold = max(0, milliseconds(now) - int(threshold))
         words = commands.trim_words(strategy, operator, threshold, limit)
-        (removed,) = self._server.call(
-            commands.xtrim(self._name, words), doing=f"XTRIM of {self._name!r}", key=self._name
-        )
+        (removed,) = self._server.call(commands.xtrim(self._name, words), doing=doing, key=self._name)
         return int(removed)
 
     @override

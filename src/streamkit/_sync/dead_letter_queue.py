@@ -1,0 +1,306 @@
+# Generated from src/streamkit/asyncio/dead_letter_queue.py by tools/generate_sync.py: do not edit.
+"""`DeadLetterQueue`: looking at what nobody could handle, moving it back, dropping it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from streamkit._core import commands
+from streamkit._core.codecs import undecodable
+from streamkit._core.dead_letters import MAXLEN, Cause, DeadLetter, read_letter
+from streamkit._core.errors import InvalidArgument
+from streamkit._core.ids import ZERO, EntryId
+from streamkit._core.keys import require_key
+from streamkit._core.observers import LoggingObserver, Observer
+from streamkit._core.pages import Page
+from streamkit._core.redrives import MOVES, Selection, Terms, ids_of, require_one_choice
+from streamkit._core.replaying import GREATEST
+from streamkit._core.trimming import Trimming
+from streamkit._sync._runtime import Stopping
+from streamkit._sync.connections import Server
+from streamkit._sync.insisting import Insisting
+from streamkit._sync.redriving import Redriving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from streamkit._core.replies import RawEntry
+    from streamkit._sync._runtime import Client
+    from streamkit._sync.sources import Appendable
+
+PAGE = 500
+"""Letters in one read, at most; less where they are large."""
+
+
+class DeadLetterQueue:
+    """The dead letters of a group or a reader: looked at, moved back, dropped.
+
+    Iterate it for every `DeadLetter`, oldest first, page by page, whatever their number. Entries of the key that are no
+    dead letters are passed over, and the observer is told.
+
+    Args:
+        client: Your client; its connections are borrowed for each call.
+        key: The dead-letter stream: ``{orders}:dead-letters`` for a group that reads ``orders``,
+            ``{state}:dead-letters`` for a reader whose checkpoint is ``state``, unless another was given there.
+        maxlen: How many letters `trim` keeps, about. Letters are written, and the stream held to its length, by
+            consumers and readers; nothing that this class does adds any.
+        observer: Told of entries that are no dead letters; None logs it, ``Observer()`` is silence.
+
+    Raises:
+        InvalidArgument: The key is empty, or ``maxlen`` negative.
+    """
+
+    def __init__(self, client: Client, key: str, *, maxlen: int = MAXLEN, observer: Observer | None = None) -> None:
+        self._server = Server(client)
+        self._key = require_key("key", key)
+        self._trimming = Trimming(maxlen=maxlen)
+        self._observer = LoggingObserver() if observer is None else observer
+        self._stopping = Stopping()
+        self._redriving: list[Redriving] = []
+        self._insisting = Insisting(self._server, key)
+
+    @property
+    def key(self) -> str:
+        """The key of the dead-letter stream."""
+        return self._key
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._key!r})"
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        """Every letter, oldest first."""
+        return self.letters()
+
+    def letters(
+        self,
+        *,
+        group: str | None = None,
+        cause: Cause | None = None,
+        start: datetime | EntryId | str | None = None,
+        end: datetime | EntryId | str | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[DeadLetter]:
+        """Letters, page by page, in little memory. Sends XRANGE (or XREVRANGE) for each page.
+
+        Args:
+            group: Only those of this consumer group.
+            cause: Only those that are here for this cause.
+            start: The first moment, or ID here, to look at; None: the oldest.
+            end: Where to end: an ID is included, a datetime is not; None: the newest.
+            reverse: Newest first.
+            limit: How many to give at most; None: all.
+
+        Returns:
+            An iterator. Letters may be moved and discarded meanwhile.
+
+        Raises:
+            InvalidArgument: A bound is neither a datetime nor an ID, or ``limit`` negative.
+            NaiveDatetime: A bound has no time zone.
+            WrongKeyType: The key holds no stream (while iterating).
+            ServerUnavailable: The server was away, or refused, for 15 s (while iterating).
+        """
+        terms = Terms(limit=limit)
+        return self._letters(Selection.of(self._key, group, cause, start, end), terms.limit, reverse=reverse)
+
+    def length(self) -> int:
+        """How many entries the key holds; 0 if it does not exist. Sends XLEN.
+
+        Raises:
+            WrongKeyType: The key holds no stream.
+        """
+        (length,), _ = self._insisting.call(commands.xlen(self._key), doing=f"XLEN of {self._key!r}")
+        return int(length)
+
+    def count(
+        self,
+        *,
+        group: str | None = None,
+        cause: Cause | None = None,
+        start: datetime | EntryId | str | None = None,
+        end: datetime | EntryId | str | None = None,
+    ) -> int:
+        """How many letters `letters` would give with the same arguments, which are read for it; see `length`, too.
+
+        Raises:
+            WrongKeyType: The key holds no stream.
+        """
+        return sum([len(page) for page in self._pages(Selection.of(self._key, group, cause, start, end))])
+
+    def redrive(
+        self,
+        ids: Iterable[EntryId | str] | None = None,
+        *,
+        to: Appendable[Any] | str | None = None,
+        group: str | None = None,
+        cause: Cause | None = None,
+        start: datetime | EntryId | str | None = None,
+        end: datetime | EntryId | str | None = None,
+        limit: int | None = None,
+        rate: float | None = None,
+        dry_run: bool = False,
+        max_redrives: int = 3,
+    ) -> int:
+        """Move letters back to the streams they came from, or elsewhere: the untouched fields, byte for byte.
+
+        Oldest first. Each letter is moved in one atomic step: it is appended there, with a new ID, and gone here. A
+        step whose reply is lost is sent again and moves nothing twice. Letters that are written while it runs are left
+        for the next time. Letters without fields (`Cause.TRIMMED`, `Cause.UNREAD`) stay.
+
+        Args:
+            ids: Only these letters, by their IDs here; None: all that the filters leave.
+            to: Where to: a stream, which is trimmed or expires as it always does (a partitioned one takes the entries
+                in the partition of the moment), or a key; made if it does not exist. None: back to where they came
+                from.
+            group: Only letters of this consumer group.
+            cause: Only letters that are here for this cause.
+            start: The first moment, or ID here, to look at.
+            end: Where to end: an ID is included, a datetime is not.
+            limit: How many to move at most.
+            rate: How many to move per second, so that consumers keep up; None: as fast as it goes.
+            dry_run: Move nothing, and only say how many would be moved.
+            max_redrives: Letters that were moved back so often already are passed over, unless named in ``ids``. It is
+                counted for 30 days, in ``{stream}:redrives``.
+
+        Returns:
+            How many letters were moved.
+
+        Raises:
+            RedriveFailed: Some could not be: their stream does not exist any more and is not made anew, or they are
+                named in ``ids`` and have no fields. All others were moved.
+            InvalidArgument: ``ids`` together with a filter, or an argument out of its range.
+            WrongKeyType: One of the keys is of another type.
+            PermissionDenied: The user may not do all of it; nothing was moved by the failing call.
+            ServerUnavailable: The server was away, or refused, for 15 s. What was moved before stays so.
+
+        Sends XRANGE and an EVALSHA for each page (XADD, ZADD, XDEL and what belongs to the target). Needs Redis 7.0.
+        """
+        selection, terms = Selection.of(self._key, group, cause, start, end), Terms(limit, rate, dry_run, max_redrives)
+        chosen = None if ids is None else ids_of(ids)
+        require_one_choice(ids, selection)
+        if to is not None and not isinstance(to, str):
+            self._server.require_same(to._server, f"the stream {to.name!r}")  # noqa: SLF001
+        insisting = Insisting(self._server, self._key, self._stopping)
+        redriving = Redriving(insisting, self._key, to, terms, self._stopping, named=ids is not None)
+        self._stopping.bind()
+        self._redriving.append(redriving)
+        try:
+            pages = self._named(chosen) if chosen is not None else self._pages(self._as_of_now(selection))
+            for page in pages:
+                redriving.take(page)
+                if redriving.done:
+                    break
+        finally:
+            self._redriving.remove(redriving)
+            if not self._redriving:
+                self._stopping.clear()
+        return redriving.tally.result()
+
+    def discard(
+        self,
+        ids: Iterable[EntryId | str] | None = None,
+        *,
+        group: str | None = None,
+        cause: Cause | None = None,
+        start: datetime | EntryId | str | None = None,
+        end: datetime | EntryId | str | None = None,
+    ) -> int:
+        """Drop letters for good: those with these IDs, or those that the filters leave.
+
+        Args:
+            ids: The letters, by their IDs here.
+            group: Those of this consumer group.
+            cause: Those that are here for this cause.
+            start: The first moment, or ID here, to drop.
+            end: Where to end: an ID is included, a datetime is not.
+
+        Returns:
+            How many were dropped.
+
+        Raises:
+            InvalidArgument: Neither IDs nor a filter, or both.
+            WrongKeyType: The key holds no stream.
+            ServerUnavailable: The server was away, or refused, for 15 s. What was dropped before stays so.
+
+        Sends XDEL for each page, and XRANGE with filters.
+        """
+        selection = Selection.of(self._key, group, cause, start, end)
+        require_one_choice(ids, selection)
+        if ids is not None:
+            chosen = ids_of(ids)
+            return sum([self._delete(chosen[at : at + PAGE]) for at in range(0, len(chosen), PAGE)])
+        if selection.everything:
+            msg = "discard() drops letters for good; say which: by ids, group, cause, start or end"
+            raise InvalidArgument(msg)
+        pages = self._pages(self._as_of_now(selection))
+        return sum([self._delete([letter.id for letter in page]) for page in pages])
+
+    def trim(self) -> int:
+        """Drop the oldest letters beyond ``maxlen``, about, and give their number. Sends XTRIM."""
+        words = commands.trim_words(*self._trimming.script_arguments())
+        command = commands.xtrim(self._key, words)
+        (removed,), _ = self._insisting.call(command, doing=f"trimming {self._key!r}")
+        return int(removed)
+
+    def stop(self) -> None:
+        """End a redrive after the call on its way, the next one if none is running; from any thread, task or signal."""
+        self._stopping.request()
+
+    def _letters(self, selection: Selection, limit: int | None, *, reverse: bool) -> Iterator[DeadLetter]:
+        given = 0
+        for page in self._pages(selection, reverse=reverse):
+            for letter in page:
+                if given == limit:
+                    return
+                given += 1
+                yield letter
+
+    def _pages(self, selection: Selection, *, reverse: bool = False) -> Iterator[list[DeadLetter]]:
+        size = Page(PAGE)
+        first, last = selection.first, selection.last
+        while True:
+            asked = size.entries
+            page = (commands.xrevrange if reverse else commands.xrange)(self._key, first, last, asked)
+            (rows,), _ = self._insisting.call(page, doing=f"reading {self._key!r}")
+            if rows:
+                size.received(rows)
+                yield self._read(rows, selection)
+            at = EntryId.parse(rows[-1][0]) if len(rows) == asked else None
+            if at is None or at == (first if reverse else last):
+                return
+            first, last = (first, at.before()) if reverse else (at.after(), last)
+
+    def _as_of_now(self, selection: Selection) -> Selection:
+        """The same letters, without those that come while they are worked on."""
+        newest = commands.xrevrange(self._key, ZERO, GREATEST, 1)
+        (rows,), _ = self._insisting.call(newest, doing=f"reading {self._key!r}")
+        return selection.until(EntryId.parse(rows[0][0]) if rows else ZERO)
+
+    def _named(self, ids: Sequence[EntryId]) -> Iterator[list[DeadLetter]]:
+        for at in range(0, len(ids), MOVES):
+            asked = [commands.xrange(self._key, each, each, 1) for each in ids[at : at + MOVES]]
+            replies, _ = self._insisting.call(*asked, doing=f"reading {self._key!r}")
+            yield self._read([row for rows in replies for row in rows], Selection())
+
+    def _read(self, rows: Sequence[RawEntry], selection: Selection) -> list[DeadLetter]:
+        letters: list[DeadLetter] = []
+        for entry_id, flat in rows:
+            try:
+                letter = read_letter(entry_id, flat)
+            except (ValueError, OverflowError) as error:
+                self._observer.on_undecodable(undecodable(self._key, entry_id, flat, error))
+            else:
+                if selection.takes(letter):
+                    letters.append(letter)
+        return letters
+
+    def _delete(self, ids: Sequence[EntryId]) -> int:
+        if not ids:
+            return 0
+        (deleted,), lost = self._insisting.call(commands.xdel(self._key, *ids), doing=f"XDEL from {self._key!r}")
+        # After a lost reply those that are gone were most likely deleted by that.
+        return len(ids) if lost else int(deleted)
