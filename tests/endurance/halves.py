@@ -41,6 +41,10 @@ class Half(ABC):
         """Enter a reader, handle its entries until it ends, leave it, close its client."""
 
     @abstractmethod
+    def consume(self, client: Any, consumer: Any, handle: Callable[[Any], None], **options: Any) -> None:
+        """Have a consumer of a group hand its entries to a function until it is stopped, close its client."""
+
+    @abstractmethod
     def run(self, client: Any, steps: Iterable[Callable[[], Any]]) -> list[Any]:
         """The results of some calls of this half, made one after the other; closes the client."""
 
@@ -65,6 +69,13 @@ class _Sync(Half):
                     handle(entry)
 
     @override
+    def consume(self, client: Any, consumer: Any, handle: Callable[[Any], None], **options: Any) -> None:
+        with ExitStack() as stack:
+            for each in connected(client):
+                stack.enter_context(each)
+            consumer.run(handle, **options)
+
+    @override
     def run(self, client: Any, steps: Iterable[Callable[[], Any]]) -> list[Any]:
         with ExitStack() as stack:
             for each in connected(client):
@@ -87,6 +98,19 @@ class _Asyncio(Half):
                 async with reader:
                     async for entry in reader:
                         handle(entry)
+
+        asyncio.run(main())
+
+    @override
+    def consume(self, client: Any, consumer: Any, handle: Callable[[Any], None], **options: Any) -> None:
+        async def each(delivery: Any) -> None:
+            handle(delivery)
+
+        async def main() -> None:
+            async with AsyncExitStack() as stack:
+                for each_client in connected(client):
+                    await stack.enter_async_context(each_client)
+                await consumer.run(each, **options)
 
         asyncio.run(main())
 

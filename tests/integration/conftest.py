@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 import streamkit._sync.reading
+import streamkit._sync.taking
 import streamkit.asyncio.reading
+import streamkit.asyncio.taking
 
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Readers block for a tenth of a second at a time, so that stopping one at the end of a test takes no longer."""
+    """Reads block for a tenth of a second at a time, so that stopping a loop at the end of a test takes no longer."""
     for module in (streamkit._sync.reading, streamkit.asyncio.reading):
         monkeypatch.setattr(module, "SLICE_MS", 100)
+    for module in (streamkit._sync.taking, streamkit.asyncio.taking):
+        monkeypatch.setattr(module, "SLICE", 0.1)

@@ -6,7 +6,9 @@ checkers report that.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -17,7 +19,21 @@ from typing_extensions import assert_type
 
 import streamkit as sync
 import streamkit.asyncio as aio
-from streamkit import NEW, Codec, DataclassCodec, Entry, EntryId, JsonCodec, Observer, Period, RawCodec
+from streamkit import (
+    NEW,
+    Codec,
+    DataclassCodec,
+    Entry,
+    EntryId,
+    JsonCodec,
+    Observer,
+    PendingEntry,
+    Period,
+    RawCodec,
+    Reject,
+    Retry,
+    RetryPolicy,
+)
 
 
 @dataclass(frozen=True)
@@ -147,6 +163,98 @@ def readers(client: redis.Redis) -> None:
     assert_type(reader.commit(), None)
 
 
+def dead_letters(client: redis.Redis, asynchronous: redis.asyncio.Redis) -> None:
+    """Letters, what moves them, and a trim whose result depends on what was asked."""
+    queue = sync.DeadLetterQueue(client, "{orders}:dead-letters", maxlen=1000, observer=Observer())
+    for letter in queue:
+        assert_type(letter, sync.DeadLetter)
+        assert_type(letter.entry_id, "EntryId | None")
+        assert_type(letter.fields, dict[bytes, bytes])
+        assert_type(letter.decode(DataclassCodec(Order)), Order)
+        assert_type(letter.cause, sync.Cause)
+        letter.redrives = 0  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    assert_type(queue.letters(cause=sync.Cause.REJECTED, limit=5, reverse=True), Iterator[sync.DeadLetter])
+    assert_type(queue.redrive(["5-1", EntryId(6)]), int)
+    assert_type(queue.redrive(to=sync.Stream(client, "gifts", codec=DataclassCodec(Gift)), rate=0.5, dry_run=True), int)
+    assert_type(queue.redrive(to="again", start=datetime.now(timezone.utc), end="5-1"), int)
+    assert_type(queue.discard(letter.id for letter in queue), int)
+    queue.redrive(to=aio.Stream(asynchronous, "gifts"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    queue.letters(cause="rejected")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    capped = sync.CappedStream(client, "capped", maxlen=5)
+    assert_type(capped.trim(), int)
+    assert_type(capped.trim(unless_pending=False), int)
+    assert_type(capped.trim(unless_pending=True), sync.Trimmed)
+
+
+def spell(_word: str) -> None:
+    """Nothing that handles entries."""
+
+
+def guarded(client: redis.Redis, asynchronous: redis.asyncio.Redis) -> None:
+    """A guarded handler keeps its type."""
+
+    @sync.once(client, "charge", window=timedelta(hours=1))
+    def charge(entry: Entry[Order]) -> None:
+        entry.value.amount.is_integer()
+
+    assert_type(charge, Callable[[Entry[Order]], None])
+    charge(Entry("gifts", EntryId(1), Gift("1", 2.0)))
+    charge(Entry("orders", EntryId(1), {"n": "1"}))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    sync.once(client, "spell")(spell)  # type: ignore[type-var]  # pyright: ignore[reportArgumentType]
+
+    @aio.once(asynchronous, "charge")
+    async def send(entry: Entry[Order]) -> None:
+        del entry
+
+    assert_type(send, Callable[[Entry[Order]], Awaitable[None]])
+    aio.once(asynchronous, "charge")(charge)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def replayers(client: redis.Redis, other: redis.Redis) -> None:
+    """Value types from the source; a copy goes to a stream of the same values, or to any key."""
+    by_key = sync.Replayer(client, "events")
+    assert_type(by_key, sync.Replayer[dict[str, str]])
+    for plain in by_key.entries("temps:20250101", datetime.now(timezone.utc), limit=10, reverse=True):
+        assert_type(plain, Entry[dict[str, str]])
+
+    seen, counts = list[float](), list[int]()
+    source = sync.PartitionedStream(client, "orders", codec=DataclassCodec(Order))
+    replayer = sync.Replayer(client, source, observer=Observer())
+    assert_type(replayer, sync.Replayer[Order])
+    entries: Iterator[Entry[Order]] = replayer.entries(EntryId(1), "5-0")
+    with closing(replayer.tail(start=NEW)) as tail:
+        for entry in tail:
+            assert_type(entry, Entry[Order])
+    assert_type(replayer.play(lambda entry: seen.append(entry.value.amount), speed=60), int)
+    to = sync.Stream(other, "copy", codec=JsonCodec(loads=read_order))
+    assert_type(replayer.copy(to, start=datetime.now(timezone.utc), keep_ids=True, progress=counts.append), int)
+    assert_type(replayer.copy("copy", end="orders:20250101"), int)
+    assert_type(replayer.stop(), None)
+    with sync.stop_on_signals(replayer):
+        pass
+    replayer.copy(sync.Stream(client, "events"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    replayer.entries(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    replayer.entries(start=NEW)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    replayer.play(handle_text)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    del entries
+
+
+def read_order(data: bytes) -> Order:
+    """An order from JSON."""
+    return Order(**json.loads(data))
+
+
+def handle_orders(entry: Entry[Order]) -> None:
+    """A handler of the synchronous half."""
+    del entry
+
+
+def handle_text(entry: Entry[dict[str, str]]) -> None:
+    """A handler of other values."""
+    del entry
+
+
 async def asynchronous_twin(client: redis.asyncio.Redis) -> None:
     """The same with await."""
     source = aio.PartitionedStream(client, "orders", codec=DataclassCodec(Order))
@@ -166,8 +274,143 @@ async def asynchronous_twin(client: redis.asyncio.Redis) -> None:
             reader.emit(source, entry.value)
             await reader.commit()
     assert_type(await reader.saved(), "aio.Checkpoint[Totals] | None")
+    replayer = aio.Replayer(client, source)
+    assert_type(replayer, aio.Replayer[Order])
+    entries: AsyncIterator[Entry[Order]] = replayer.entries(limit=5)
+    async with aclosing(replayer.tail()) as tail:
+        async for entry in tail:
+            assert_type(entry, Entry[Order])
+
+    async def handle(entry: Entry[Order]) -> None:
+        del entry
+
+    assert_type(await replayer.play(handle, speed=float("inf")), int)
+    assert_type(await replayer.copy("copy"), int)
+    await replayer.play(handle_orders)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    del entries
     with sync.stop_on_signals(reader):
         pass
+
+    queue = aio.DeadLetterQueue(client, "{orders}:dead-letters")
+    async for letter in queue.letters(group="billing"):
+        assert_type(letter, aio.DeadLetter)
+    assert_type(await queue.redrive(to=source), int)
+    assert_type(await aio.CappedStream(client, "capped", maxlen=5).trim(unless_pending=True), aio.Trimmed)
+    with sync.stop_on_signals(queue):
+        pass
+
+
+def groups(client: redis.Redis, asynchronous: redis.asyncio.Redis) -> None:
+    """The value type comes from the source, or sources, and reaches the handler."""
+    by_key = sync.GroupConsumer(client, "events", "g", start=NEW)
+    assert_type(by_key, sync.GroupConsumer[dict[str, str]])
+    assert_type(sync.GroupConsumer(client, ["a", "b"], "g", "me"), sync.GroupConsumer[dict[str, str]])
+
+    orders = sync.CappedStream(client, "orders", maxlen=1000, codec=DataclassCodec(Order))
+    days = sync.PartitionedStream(client, "days", codec=DataclassCodec(Order))
+    retry = RetryPolicy(max_deliveries=3, backoff=[timedelta(seconds=1)], reject_on=(ValueError, KeyError))
+    consumer = sync.GroupConsumer(client, orders, "g", retry=retry, observer=Observer(), delete_on_ack=True)
+    assert_type(consumer, sync.GroupConsumer[Order])
+    assert_type(sync.GroupConsumer(client, [orders], "g"), sync.GroupConsumer[Order])
+    assert_type(sync.GroupConsumer(client, (orders, orders), "g"), sync.GroupConsumer[Order])
+    several: Sequence[sync.Source[Order]] = [orders, days]
+    assert_type(sync.GroupConsumer(client, several, "g"), sync.GroupConsumer[Order])
+    other = aio.Stream(asynchronous, "orders", codec=DataclassCodec(Order))
+    sync.GroupConsumer(client, other, "g")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    sync.GroupConsumer(asynchronous, "orders", "g")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    sync.GroupConsumer(client, "orders", "g", min_idle_time=60)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+    def handle(delivery: sync.Delivery[Order]) -> None:
+        assert_type(delivery.value.amount, float)
+        assert_type(delivery.attempt, int)
+        assert_type(delivery.effects, Sequence[str])
+        delivery.emit(orders, delivery.value, at=delivery.id)
+        delivery.emit("plain", {"n": 1})
+        delivery.emit(orders, {"n": 1})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+        delivery.execute("HINCRBY", "totals", delivery.value.order_id, 1)
+        delivery.execute("HSET", "totals", None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        delivery.fail(Retry("later", delay=timedelta(seconds=1)))
+        assert_type(delivery.extend(), None)
+
+    def handle_any(entry: Entry[Order]) -> None:
+        raise Reject(entry.value.order_id)
+
+    def handle_wrong(delivery: sync.Delivery[Totals]) -> None:
+        del delivery
+
+    def handle_batch(deliveries: Sequence[sync.Delivery[Order]]) -> None:
+        for delivery in deliveries:
+            handle(delivery)
+
+    async def handle_later(delivery: sync.Delivery[Order]) -> None:
+        del delivery
+
+    def key_of(delivery: sync.Delivery[Order]) -> str:
+        return delivery.value.order_id
+
+    def listed(delivery: sync.Delivery[Order]) -> list[str]:
+        return [delivery.value.order_id]
+
+    consumer.run(handle, concurrency=8, key=key_of)
+    consumer.run(handle_any, key=lambda delivery: delivery.value.order_id)
+    consumer.run_batches(handle_batch, concurrency=2)
+    consumer.run(handle_wrong)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    consumer.run(handle_later)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    consumer.run(handle_batch)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    consumer.run_batches(handle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    consumer.run(handle, key=listed)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    by_key.run(handle)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+    with consumer as entered:
+        assert_type(entered, sync.GroupConsumer[Order])
+        deliveries = consumer.read(count=1, wait=timedelta(seconds=1))
+        assert_type(deliveries, Sequence[sync.Delivery[Order]])
+        assert_type(consumer.reap(), Sequence[sync.Delivery[Order]])
+        consumer.ack(*deliveries)
+        consumer.nack(*deliveries, delay=timedelta(seconds=1))
+        consumer.reject(deliveries[0], "no")
+        consumer.nack(*deliveries, delay=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(consumer.pending(), Iterator[PendingEntry])
+    assert_type(consumer.lag(), "int | None")
+    assert_type(consumer.take_over("other"), int)
+    assert_type(consumer.leave(), bool)
+    with sync.stop_on_signals(consumer):
+        consumer.stop(within=timedelta(seconds=5))
+
+
+async def asynchronous_groups(client: redis.asyncio.Redis) -> None:
+    """The same with await; a plain function is no handler there."""
+    orders = aio.Stream(client, "orders", codec=DataclassCodec(Order))
+    consumer = aio.GroupConsumer(client, [orders], "g")
+    assert_type(consumer, aio.GroupConsumer[Order])
+
+    async def handle(delivery: aio.Delivery[Order]) -> None:
+        delivery.emit(orders, delivery.value)
+        await delivery.extend()
+
+    async def handle_batch(deliveries: Sequence[aio.Delivery[Order]]) -> None:
+        await handle(deliveries[0])
+
+    def plain(delivery: aio.Delivery[Order]) -> None:
+        del delivery
+
+    await consumer.run(handle, concurrency=8, key=lambda delivery: delivery.value.order_id)
+    await consumer.run_batches(handle_batch)
+    await consumer.run(plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await consumer.run(handle_batch)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    consumer.run(handle)  # type: ignore[unused-coroutine]  # pyright: ignore[reportUnusedCoroutine]
+    async with consumer:
+        deliveries = await consumer.read()
+        assert_type(deliveries, Sequence[aio.Delivery[Order]])
+        await consumer.ack(*deliveries)
+    async for entry in consumer.pending():
+        assert_type(entry, PendingEntry)
+    assert_type(await consumer.lag(), "int | None")
+
+
+def deliveries(narrow: sync.Delivery[Gift]) -> Entry[Order]:
+    """A delivery is an entry, and covariant as one."""
+    return narrow
 
 
 def entries(narrow: Entry[Gift]) -> Entry[Order]:

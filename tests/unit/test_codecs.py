@@ -209,6 +209,12 @@ class TestReadingFlat:
         assert decode_texts([("1-0", flat)]) == [value]
         assert decode_texts([("1-0", flat), ("2-0", ["a", "1"])]) == [value, {"a": "1"}]
 
+    @pytest.mark.parametrize("size", range(8))
+    def test_entries_alike_read_the_same_however_wide_they_are(self, size: int) -> None:
+        value = {f"name{place}": f"{place}" for place in range(size)}
+        flat = [word for pair in value.items() for word in pair]
+        assert decode_texts([(f"{n}-0", flat) for n in range(3)]) == [value] * 3
+
     @pytest.mark.parametrize("words", [["a"], ["a", "1", "b"], ["a", "1", "b", "2", "c"]])
     def test_and_an_odd_number_of_words_is_an_error_too(self, words: list[str]) -> None:
         with pytest.raises(ValueError, match="shorter"):

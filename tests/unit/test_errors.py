@@ -41,11 +41,21 @@ EXAMPLES: list[tuple[StreamkitError, str]] = [
     (errors.CheckpointError("wrong"), "wrong"),
     (errors.CheckpointConflict("agg"), "another reader has taken over the checkpoint 'agg'; this one stops"),
     (errors.NotEntered("commit()"), "commit() works only inside the reader's with block: `with reader:`"),
+    (errors.NotEntered("ack()", "consumer"), "ack() works only inside the consumer's with block: `with consumer:`"),
     (errors.CheckpointMismatch("another stream"), "another stream"),
     (errors.StateError("does not fit"), "does not fit"),
     (errors.UnknownStateFields("unknown"), "unknown"),
     (errors.NewerStateVersion("newer"), "newer"),
+    (errors.GroupError("wrong"), "wrong"),
+    (
+        errors.LeaseLost(stream="s", entry_id="1-0", group="g", owner="peer"),
+        "entry 1-0 of 's' is lost to this consumer of group 'g': 'peer' holds it now, and nothing of its step",
+    ),
     (errors.EffectFailed(command="INCR", key="n", reason="x", applied=0), "nothing of the step was applied"),
+    (
+        errors.RedriveFailed("'temps:20250101' does not exist any more", left=2, redriven=5),
+        "does not exist any more (dead letters left so: 2; moved by this call: 5)",
+    ),
     (errors.ServerError("refused"), "refused"),
     (errors.ServerUnavailable("away"), "away"),
     (
@@ -103,3 +113,15 @@ def test_an_append_error_counts_what_was_written_even_when_that_is_learnt_later(
     error = errors.OutOfOrder(stream="s", entry_id="1-0", newest="2-0")
     error.appended = 7
     assert str(error).endswith("(entries of this call written before it: 7)")
+
+
+def test_a_lease_that_nobody_holds_any_more_says_so() -> None:
+    error = errors.LeaseLost(stream="s", entry_id="1-0", group="g", owner="")
+    assert "of group 'g': it is not pending any more, and nothing of its step was applied" in str(error)
+
+
+def test_what_belongs_to_a_group_speaks_of_no_reader() -> None:
+    failed = errors.EffectFailed(command="INCR", key="n", reason="x", applied=2, of_group=True)
+    assert str(failed) == "INCR on 'n' failed: x; 2 effects before it were applied"
+    outside = errors.NotEntered("read()", "consumer")
+    assert str(outside).startswith("read() works only inside the consumer's with block: `with consumer:`")

@@ -116,6 +116,19 @@ def test_a_moment_without_time_zone_has_no_id() -> None:
         EntryId.at(datetime(2025, 1, 1))  # noqa: DTZ001 - the point
 
 
+@pytest.mark.parametrize(
+    ("entry_id", "after"),
+    [
+        (EntryId(0, 0), EntryId(0, 1)),
+        (EntryId(5, LARGEST), EntryId(6, 0)),
+        (EntryId(LARGEST, LARGEST), EntryId(LARGEST, LARGEST)),
+    ],
+)
+def test_the_next_id(entry_id: EntryId, after: EntryId) -> None:
+    assert entry_id.after() == after
+    assert entry_id == after or after.before() == entry_id
+
+
 def test_ids_are_frozen_hashable_and_can_be_pickled() -> None:
     entry_id = EntryId(5, 1)
     with pytest.raises(AttributeError):

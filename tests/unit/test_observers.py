@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from streamkit._core.codecs import undecodable
-from streamkit._core.errors import DecodeError, ServerUnavailable
+from streamkit._core.dead_letters import Cause
+from streamkit._core.errors import DecodeError, LeaseLost, ServerUnavailable
 from streamkit._core.ids import EntryId
-from streamkit._core.observers import Gap, GapCause, LateEntries, LoggingObserver, Observer, Position
+from streamkit._core.observers import EntryOfGroup, Gap, GapCause, LateEntries, LoggingObserver, Observer, Position
 from streamkit._core.times import from_ms
 
 HERE = Position("temps:20250102", EntryId(1735776000000, 1))
 LEFT = Position("temps:20250101", EntryId(5))
+ENTRY = EntryOfGroup("orders", "5-1", "billing", "worker-1")
 SECRET = "4111-1111"
 
 
@@ -70,6 +72,11 @@ EVENTS: dict[str, tuple[Callable[[Observer], None], int, str]] = {
         logging.ERROR,
         "entry 5-1 of orders cannot be decoded (ValueError); it goes to {agg}:dead-letters",
     ),
+    "on_undecodable": (
+        lambda observer: observer.on_undecodable(broken()),
+        logging.ERROR,
+        "entry 5-1 of orders cannot be decoded (ValueError); passed over",
+    ),
     "on_rewound": (
         lambda observer: observer.on_rewound("agg", HERE),
         logging.WARNING,
@@ -85,6 +92,62 @@ EVENTS: dict[str, tuple[Callable[[Observer], None], int, str]] = {
         lambda observer: observer.on_unsaved("agg", ServerUnavailable("refused")),
         logging.ERROR,
         "stopped before checkpoint agg could be saved (refused); its last entries will be read again",
+    ),
+    "on_retry": (
+        lambda observer: observer.on_retry(ENTRY, 2, 20.0, ValueError(f"cannot charge {SECRET}")),
+        logging.WARNING,
+        "attempt 2 at entry 5-1 of orders in group billing failed (ValueError); next one in 20.00 s",
+    ),
+    "on_buried": (
+        lambda observer: observer.on_buried(ENTRY, Cause.EXHAUSTED, "letters", ValueError(f"cannot charge {SECRET}")),
+        logging.ERROR,
+        "entry 5-1 of orders is dead-lettered by group billing (exhausted: ValueError); it stands in letters",
+    ),
+    "on_letters_dropped": (
+        lambda observer: observer.on_letters_dropped("letters", 12),
+        logging.WARNING,
+        "letters is full: its 12 oldest dead letters were dropped",
+    ),
+    "on_lease_lost": (
+        lambda observer: observer.on_lease_lost(
+            LeaseLost(stream="orders", entry_id="5-1", group="billing", owner="worker-2")
+        ),
+        logging.WARNING,
+        (
+            "entry 5-1 of 'orders' is lost to this consumer of group 'billing': 'worker-2' holds it now, and nothing "
+            "of its step was applied. Handlers that take longer than min_idle_time without letting the heartbeat run "
+            "lose their entries; raise min_idle_time"
+        ),
+    ),
+    "on_claimed": (
+        lambda observer: observer.on_claimed("orders", 7),
+        logging.INFO,
+        "took over 7 pending entries of orders",
+    ),
+    "on_unread": (
+        lambda observer: observer.on_unread("orders", "billing", 12, "1-0", "4-1"),
+        logging.ERROR,
+        "12 entries of orders between 1-0 and 4-1 were trimmed before group billing was given them",
+    ),
+    "on_expired_rest": (
+        lambda observer: observer.on_expired_rest("temps:20250101", "billing", 12),
+        logging.ERROR,
+        "temps:20250101 was held past max_hold: its last 12 entries for group billing are dead-lettered",
+    ),
+    "on_group_missing": (
+        lambda observer: observer.on_group_missing("orders", "billing"),
+        logging.WARNING,
+        "group billing of orders was gone; it is made anew, at the beginning",
+    ),
+    "on_retired": (
+        lambda observer: observer.on_retired("orders", "billing", ["a", "b"]),
+        logging.INFO,
+        "removed long silent consumers of group billing of orders: a, b",
+    ),
+    "on_unsettled": (
+        lambda observer: observer.on_unsettled(ServerUnavailable("refused")),
+        logging.ERROR,
+        "stopped before the last entries could be acked (refused); they will be delivered again",
     ),
     "on_eviction_policy": (
         lambda observer: observer.on_eviction_policy("allkeys-lru"),
@@ -132,6 +195,11 @@ def test_the_logging_observer_misses_no_event() -> None:
 def test_policies_that_evict_partitions_first_are_told_apart(caplog: pytest.LogCaptureFixture) -> None:
     LoggingObserver().on_eviction_policy("volatile-ttl")
     assert "when memory is full, and partitions first, since they expire; set it to noeviction" in caplog.text
+
+
+def test_what_is_buried_without_an_error_is_told_by_its_cause_alone(caplog: pytest.LogCaptureFixture) -> None:
+    LoggingObserver().on_buried(ENTRY, Cause.ABANDONED, "letters", None)
+    assert "is dead-lettered by group billing (abandoned); it stands in letters" in caplog.text
 
 
 @pytest.mark.parametrize(

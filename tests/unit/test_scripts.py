@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from importlib import resources
 
 import pytest
 
-from streamkit._core.scripts import APPEND, COMMIT, EXPIRE, OPEN, Script
+from streamkit._core import scripts
+from streamkit._core.scripts import COMMIT, EXPIRE, REST, SETTLE, Script
 
-ALL = [APPEND, OPEN, COMMIT, EXPIRE]
+ALL = [script for script in vars(scripts).values() if isinstance(script, Script)]
 
 
 @pytest.mark.parametrize("script", ALL, ids=lambda script: script.name)
@@ -26,7 +28,9 @@ class TestEveryScript:
         assert not re.search(r"KEYS\[[^]]+\]\s*\.\.|\.\.\s*KEYS\[", script.source)
 
     def test_neither_blocks_nor_scans(self, script: Script) -> None:
-        assert not re.search(r"'(KEYS|SCAN|BLOCK|XREADGROUP)'", script.source)
+        assert not re.search(r"'(KEYS|SCAN|BLOCK)'", script.source)
+        # What is left of a partition is read to be buried, without waiting.
+        assert ("'XREADGROUP'" in script.source) == (script is REST)
 
 
 def test_a_script_the_server_knows_is_called_by_its_hash() -> None:
@@ -43,6 +47,15 @@ def test_a_script_the_server_knows_is_called_by_its_hash() -> None:
 
 def test_one_it_does_not_know_is_sent_by_its_source() -> None:
     assert EXPIRE.call(("temps:20250101",), (5,), known=False) == ("EVAL", EXPIRE.source, 1, "temps:20250101", 5)
+
+
+def test_every_file_is_a_script_or_a_part_of_one() -> None:
+    files = {path.name for path in (resources.files("streamkit") / "scripts").iterdir() if path.name.endswith(".lua")}
+    parts = {"common.lua", "effects.lua", "group.lua"}
+    assert files == {f"{script.name}.lua" for script in ALL} | parts
+    for part in parts:
+        source = (resources.files("streamkit") / "scripts" / part).read_text(encoding="utf-8")
+        assert source in SETTLE.source
 
 
 def test_scripts_differ() -> None:

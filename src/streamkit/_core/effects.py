@@ -165,7 +165,9 @@ def script_words(effects: Sequence[Emit | Execute], keys: Sequence[str]) -> list
     return words
 
 
-def failure(effects: Sequence[Emit | Execute], index: int, applied: int, reason: str) -> EffectFailed:
+def failure(
+    effects: Sequence[Emit | Execute], index: int, applied: int, reason: str, *, of_group: bool = False
+) -> EffectFailed:
     """The error for the effect, counted from 1, that the server refused."""
     effect = effects[index - 1]
-    return EffectFailed(command=effect.command, key=effect.key, reason=reason, applied=applied)
+    return EffectFailed(command=effect.command, key=effect.key, reason=reason, applied=applied, of_group=of_group)

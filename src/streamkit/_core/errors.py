@@ -16,14 +16,17 @@ The tree, by whose move it is::
     │   └── AppendUncertain               the connection was lost while the reply was due
     ├── EncodeError (TypeError)           a value that Redis cannot store as it is
     ├── DecodeError                       an entry that the codec cannot read
+    ├── NotEntered                        a reader or a consumer was used outside its with block
     ├── CheckpointError
     │   ├── CheckpointConflict            another reader took over this checkpoint
-    │   ├── NotEntered                    the reader was used outside its with block
     │   ├── CheckpointMismatch            the checkpoint belongs to another stream
     │   └── StateError                    the saved state does not fit the program's
     │       ├── UnknownStateFields
     │       └── NewerStateVersion
+    ├── GroupError
+    │   └── LeaseLost                     a peer holds the entry now; nothing of its step was applied
     ├── EffectFailed                      an emitted entry or command that the server refused
+    ├── RedriveFailed                     dead letters that could not be moved back, and why
     └── ServerError
         ├── ServerUnavailable (ConnectionError)
         ├── ServerTooOld
@@ -189,12 +192,12 @@ class CheckpointConflict(CheckpointError):
         self.checkpoint = checkpoint
 
 
-class NotEntered(CheckpointError):
-    """The reader was used outside its ``with`` block."""
+class NotEntered(StreamkitError):
+    """The reader, or the consumer of a group, was used outside its ``with`` block."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, owner: str = "reader") -> None:
         super().__init__(
-            f"{what} works only inside the reader's with block: `with reader:` (asyncio: `async with reader:`)"
+            f"{what} works only inside the {owner}'s with block: `with {owner}:` (asyncio: `async with {owner}:`)"
         )
 
 
@@ -214,6 +217,33 @@ class NewerStateVersion(StateError):
     """The saved state was written by a newer version of the program."""
 
 
+class GroupError(StreamkitError):
+    """Something is wrong between a consumer and its group."""
+
+
+class LeaseLost(GroupError):
+    """An entry is not this consumer's any more: it was idle for too long, and a peer has taken it.
+
+    Attributes:
+        stream: The key of its stream.
+        entry_id: Its ID.
+        group: The group.
+        owner: The consumer that holds it now; empty if it is not pending any more.
+    """
+
+    def __init__(self, *, stream: str, entry_id: str, group: str, owner: str) -> None:
+        now = f"{owner!r} holds it now" if owner else "it is not pending any more"
+        super().__init__(
+            f"entry {entry_id} of {stream!r} is lost to this consumer of group {group!r}: {now}, and nothing of its "
+            "step was applied. Handlers that take longer than min_idle_time without letting the heartbeat run lose "
+            "their entries; raise min_idle_time"
+        )
+        self.stream = stream
+        self.entry_id = entry_id
+        self.group = group
+        self.owner = owner
+
+
 class EffectFailed(StreamkitError):
     """The server refused an emitted entry or a command of a step.
 
@@ -223,12 +253,29 @@ class EffectFailed(StreamkitError):
         applied: How many effects of the same step took effect before it; 0 means that nothing did.
     """
 
-    def __init__(self, *, command: str, key: str, reason: str, applied: int) -> None:
+    def __init__(self, *, command: str, key: str, reason: str, applied: int, of_group: bool = False) -> None:
         done = "nothing of the step was applied" if not applied else f"{applied} effects before it were applied"
-        super().__init__(f"{command} on {key!r} failed: {reason}; {done}, and the checkpoint was not moved")
+        kept = "" if of_group else ", and the checkpoint was not moved"
+        super().__init__(f"{command} on {key!r} failed: {reason}; {done}{kept}")
         self.command = command
         self.key = key
         self.applied = applied
+
+
+class RedriveFailed(StreamkitError):
+    """Dead letters that could not be moved back: they stay where they are, and all others were moved.
+
+    Attributes:
+        streams: The keys of the streams that could not take them.
+        left: How many letters were left for it.
+        redriven: How many letters the same call moved.
+    """
+
+    def __init__(self, message: str, *, streams: Iterable[str] = (), left: int, redriven: int) -> None:
+        super().__init__(f"{message} (dead letters left so: {left}; moved by this call: {redriven})")
+        self.streams: tuple[str, ...] = tuple(streams)
+        self.left = left
+        self.redriven = redriven
 
 
 class ServerError(StreamkitError):

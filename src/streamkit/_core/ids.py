@@ -84,6 +84,12 @@ class EntryId:
             return EntryId(self.ms, self.seq - 1)
         return EntryId(self.ms - 1, LARGEST) if self.ms else self
 
+    def after(self) -> EntryId:
+        """The least ID above this one; the greatest has none above and gives itself."""
+        if self.seq < LARGEST:
+            return EntryId(self.ms, self.seq + 1)
+        return EntryId(self.ms + 1) if self.ms < LARGEST else self
+
     def __str__(self) -> str:
         return f"{self.ms}-{self.seq}"
 

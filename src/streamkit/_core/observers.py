@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from streamkit._core.errors import DecodeError
+    from streamkit._core.dead_letters import Cause
+    from streamkit._core.errors import DecodeError, LeaseLost
     from streamkit._core.ids import EntryId
 
 logger = logging.getLogger("streamkit")
@@ -88,6 +90,16 @@ class LateEntries:
     count: int
 
 
+@dataclass(frozen=True)
+class EntryOfGroup:
+    """Which entry, in which stream, for which group, and which consumer has it."""
+
+    stream: str
+    id: str
+    group: str
+    consumer: str
+
+
 class Observer:
     """Told of everything a loop cannot raise. Every method does nothing; override those you need.
 
@@ -116,6 +128,9 @@ class Observer:
     def on_dead_letter(self, dead_letters: str, error: DecodeError) -> None:
         """An entry cannot be decoded; it goes to the dead-letter stream with the next checkpoint, reading goes on."""
 
+    def on_undecodable(self, error: DecodeError) -> None:
+        """An entry cannot be decoded; it was passed over and stays where it is."""
+
     def on_rewound(self, checkpoint: str, position: Position) -> None:
         """The checkpoint was deleted or rolled back under the reader, which reloaded it and goes on from there."""
 
@@ -127,6 +142,38 @@ class Observer:
 
     def on_unsaved(self, checkpoint: str, error: Exception) -> None:
         """The loop was stopped while the server was away: what was handled last is not saved and will be read again."""
+
+    # -- consumers of groups ------------------------------------------------------------------------------------------
+
+    def on_retry(self, entry: EntryOfGroup, attempt: int, delay: float, error: BaseException) -> None:
+        """A handler failed; the entry is handled again in ``delay`` seconds."""
+
+    def on_buried(self, entry: EntryOfGroup, cause: Cause, dead_letters: str, error: BaseException | None) -> None:
+        """An entry stands in the dead-letter stream now, and is acked."""
+
+    def on_letters_dropped(self, dead_letters: str, count: int) -> None:
+        """The cap of the dead-letter stream dropped so many of its oldest letters."""
+
+    def on_lease_lost(self, error: LeaseLost) -> None:
+        """An entry was not ours any more when it was to be settled, or before it was handled."""
+
+    def on_claimed(self, stream: str, count: int) -> None:
+        """Entries that nobody was handling were taken over: a consumer's own from before, or what others left."""
+
+    def on_unread(self, stream: str, group: str, count: int, first: str, last: str) -> None:
+        """Entries between two IDs were trimmed before the group was given them; a dead letter records it."""
+
+    def on_expired_rest(self, stream: str, group: str, count: int) -> None:
+        """A partition was held past ``max_hold``; what it still had for the group was dead-lettered."""
+
+    def on_group_missing(self, stream: str, group: str) -> None:
+        """The group was gone (after FLUSHALL, a deleted key or group) and is made anew, at the beginning."""
+
+    def on_retired(self, stream: str, group: str, consumers: Sequence[str]) -> None:
+        """Consumers that held nothing and had not been heard of for long were removed from the group."""
+
+    def on_unsettled(self, error: Exception) -> None:
+        """The loop was stopped while the server was away: what was handled last is not acked, and comes again."""
 
     def on_eviction_policy(self, policy: str) -> None:
         """The server may evict keys when its memory is full (``maxmemory-policy`` is not ``noeviction``)."""
@@ -185,6 +232,15 @@ class LoggingObserver(Observer):
         )
 
     @override
+    def on_undecodable(self, error: DecodeError) -> None:
+        logger.error(
+            "entry %s of %s cannot be decoded (%s); passed over",
+            error.entry_id,
+            error.stream,
+            type(error.__cause__).__name__,
+        )
+
+    @override
     def on_rewound(self, checkpoint: str, position: Position) -> None:
         logger.warning(
             "checkpoint %s was deleted or rolled back; reloaded, going on in %s behind %s",
@@ -206,6 +262,71 @@ class LoggingObserver(Observer):
         logger.error(
             "stopped before checkpoint %s could be saved (%s); its last entries will be read again", checkpoint, error
         )
+
+    @override
+    def on_retry(self, entry: EntryOfGroup, attempt: int, delay: float, error: BaseException) -> None:
+        logger.warning(
+            "attempt %d at entry %s of %s in group %s failed (%s); next one in %.2f s",
+            attempt,
+            entry.id,
+            entry.stream,
+            entry.group,
+            type(error).__name__,
+            delay,
+        )
+
+    @override
+    def on_buried(self, entry: EntryOfGroup, cause: Cause, dead_letters: str, error: BaseException | None) -> None:
+        logger.error(
+            "entry %s of %s is dead-lettered by group %s (%s%s); it stands in %s",
+            entry.id,
+            entry.stream,
+            entry.group,
+            cause.value,
+            f": {type(error).__name__}" if error else "",
+            dead_letters,
+        )
+
+    @override
+    def on_letters_dropped(self, dead_letters: str, count: int) -> None:
+        logger.warning("%s is full: its %d oldest dead letters were dropped", dead_letters, count)
+
+    @override
+    def on_lease_lost(self, error: LeaseLost) -> None:
+        logger.warning("%s", error)
+
+    @override
+    def on_claimed(self, stream: str, count: int) -> None:
+        logger.info("took over %d pending entries of %s", count, stream)
+
+    @override
+    def on_unread(self, stream: str, group: str, count: int, first: str, last: str) -> None:
+        logger.error(
+            "%d entries of %s between %s and %s were trimmed before group %s was given them",
+            count,
+            stream,
+            first,
+            last,
+            group,
+        )
+
+    @override
+    def on_expired_rest(self, stream: str, group: str, count: int) -> None:
+        logger.error(
+            "%s was held past max_hold: its last %d entries for group %s are dead-lettered", stream, count, group
+        )
+
+    @override
+    def on_group_missing(self, stream: str, group: str) -> None:
+        logger.warning("group %s of %s was gone; it is made anew, at the beginning", group, stream)
+
+    @override
+    def on_retired(self, stream: str, group: str, consumers: Sequence[str]) -> None:
+        logger.info("removed long silent consumers of group %s of %s: %s", group, stream, ", ".join(consumers))
+
+    @override
+    def on_unsettled(self, error: Exception) -> None:
+        logger.error("stopped before the last entries could be acked (%s); they will be delivered again", error)
 
     @override
     def on_eviction_policy(self, policy: str) -> None:

@@ -30,11 +30,25 @@ def _read(name: str) -> str:
     return (resources.files("streamkit") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _load(name: str) -> Script:
-    return Script(name, _read("common") + _read(name))
+def _load(name: str, *shared: str) -> Script:
+    return Script(name, "".join(map(_read, ("common", *shared, name))))
 
 
 APPEND = _load("append")
 OPEN = _load("open")
-COMMIT = _load("commit")
+COMMIT = _load("commit", "effects")
 EXPIRE = _load("expire")
+SETTLE = _load("settle", "effects", "group")
+CLAIM = _load("claim", "group")
+BEGIN = _load("begin", "group")
+BEAT = _load("beat", "group")
+RELEASE = _load("release", "group")
+TAKE_OVER = _load("take_over", "group")
+UNREAD = _load("unread", "group")
+HOLD = _load("hold", "group")
+REST = _load("rest", "group")
+RETIRE = _load("retire", "group")
+REDRIVE = _load("redrive")
+TRIM = _load("trim")
+ONCE_CLAIM = _load("once_claim")
+ONCE_SETTLE = _load("once_settle")

@@ -5,13 +5,49 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from streamkit._core.errors import InvalidArgument
+from streamkit._core.errors import InvalidArgument, WrongKeyType
+from streamkit._core.replies import raise_error
 from streamkit._core.times import require_positive, span_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import timedelta
 
     from streamkit._core.protocol import Scalar
+    from streamkit._core.replies import Reply
+
+MOST_LOOKED_AT = 1000
+"""Entries held back that trim.lua looks at, at most: it holds up the server meanwhile."""
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """What a trim that waits for groups did.
+
+    Attributes:
+        removed: How many entries were removed.
+        held_back: How many entries beyond the stream's bound were kept, since some group has not handled them yet; of a
+            stream held to an age they are counted up to 1,000.
+        groups: The groups that have not handled all of those yet, the furthest behind first; where more than 1,000
+            entries are held back, the groups that still need one of the oldest 1,000.
+    """
+
+    removed: int
+    held_back: int
+    groups: Sequence[str]
+
+
+def read_trimmed(reply: Reply, key: str) -> Trimmed:
+    """What trim.lua answers.
+
+    Raises:
+        WrongKeyType: The key holds no stream.
+    """
+    status, *rest = raise_error(reply)
+    if status == b"TYPE":
+        raise WrongKeyType(key, rest[0].decode(), "stream")
+    removed, held_back, *groups = rest
+    return Trimmed(removed, held_back, tuple(name.decode(errors="backslashreplace") for name in groups))
 
 
 @dataclass(frozen=True)

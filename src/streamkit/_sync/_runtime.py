@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+import queue
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, Protocol, TypeAlias
 
 import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from typing_extensions import TypeVar
+
+from streamkit._core.errors import InvalidArgument
 
 Client: TypeAlias = redis.Redis
 CLIENT: type = redis.Redis
@@ -79,6 +84,15 @@ def iterator(values: Values[T]) -> Iterator[T]:
     return iter(values)
 
 
+def cancellations() -> int:
+    """Threads are not cancelled."""
+    return 0
+
+
+def check_cancelled(before: int) -> None:
+    """Nothing to check."""
+
+
 def send(connection: Connection, data: bytes) -> None:
     """Write packed commands."""
     connection.send_packed_command([data], check_health=False)
@@ -118,6 +132,10 @@ class Stopping:
             self._since = time.monotonic()
             self.requested = True
 
+    def renew(self) -> None:
+        """The loop gets to its end only now: its last replies may take as long as if the stop came now."""
+        self._since = time.monotonic()
+
     def clear(self) -> None:
         """Forget the request: the loop has ended."""
         self.requested = False
@@ -144,3 +162,80 @@ class Stopping:
         """Write packed commands, in pieces: the connection's short timeout holds for each of them."""
         pieces = [data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]
         connection.send_packed_command(pieces, check_health=False)
+
+
+class Bell:
+    """Wakes a waiting loop, from any thread."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def ring(self) -> None:
+        """Wake who waits now, or next."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep so long, or until it rings."""
+        self._event.wait(seconds)
+        self._event.clear()
+
+
+class Background:
+    """Work that goes on beside a loop, in a thread of its own, until it ends by itself."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread = threading.Thread(target=self._work, name="streamkit", daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for its end."""
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            thread.join()
+
+
+class Workers(Generic[T]):
+    """Threads that handle items beside one another."""
+
+    def __init__(self, count: int, work: Callable[[T], None]) -> None:
+        self._work = work
+        self._items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._handle, name=f"streamkit-worker-{number}", daemon=True)
+            for number in range(count)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def put(self, item: T) -> None:
+        """Have an item handled."""
+        self._items.put((item,))
+
+    def close(self, seconds: float | None) -> None:
+        """Wait so long for what is being handled (None: as long as it takes); threads cannot be cancelled."""
+        for _ in self._threads:
+            self._items.put(None)
+        until = None if seconds is None else time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
+
+    def _handle(self) -> None:
+        while (item := self._items.get()) is not None:
+            self._work(*item)
+
+
+def refuse_result(result: object) -> None:
+    """Raise InvalidArgument for a result that somebody would have to await."""
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        msg = (
+            "the handler returned an awaitable, which the synchronous half cannot await: its entry was not handled; "
+            "use streamkit.asyncio, or give a plain function"
+        )
+        raise InvalidArgument(msg)

@@ -33,6 +33,8 @@ from streamkit._sync._runtime import (
     Client,
     Connection,
     Stopping,
+    cancellations,
+    check_cancelled,
     cut,
     no_retries,
     relax,
@@ -63,6 +65,15 @@ class _Known:
     scripts: set[str] = field(default_factory=set[str])
     facts: ServerFacts | None = None
     native_idempotency: bool = False
+    deletes_acked: bool = False
+
+
+_QUESTIONS = (commands.INFO_SERVER, commands.INFO_MEMORY, commands.HAS_XCFGSET, commands.HAS_XACKDEL)
+
+
+def _knows(reply: Reply) -> bool:
+    """Whether COMMAND INFO found the command."""
+    return reply not in (None, [], [None]) and not isinstance(reply, Exception)
 
 
 _KNOWN: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
@@ -199,11 +210,17 @@ class Server:
             raise InvalidArgument(msg)
         self._pool: Any = client.connection_pool
         self._known = _KNOWN.setdefault(self._pool, _Known())
+        self._patience: float = max(self._pool.connection_kwargs.get("socket_timeout") or IO_TIMEOUT, LEAST_IO_TIMEOUT)
 
     @property
     def native_idempotency(self) -> bool:
         """Whether XADD knows IDMP there; after `facts`."""
         return self._known.native_idempotency
+
+    @property
+    def deletes_acked(self) -> bool:
+        """Whether it has XACKDEL; after `facts`."""
+        return self._known.deletes_acked
 
     def require_same(self, other: Server, what: str) -> None:
         """Raise InvalidArgument if the other client's server, as it is addressed, is not this one."""
@@ -215,18 +232,23 @@ class Server:
             raise InvalidArgument(msg)
 
     @contextmanager
-    def borrow(self) -> Iterator[Link]:
+    def borrow(self, stopping: Stopping | None = None) -> Iterator[Link]:
         """A connection of the user's pool, given back afterwards, cut if replies are still due on it.
+
+        Args:
+            stopping: Ends the waiting for replies; None: only the client's own timeout does.
 
         Raises:
             ServerUnavailable: There is none to be had.
         """
+        before = cancellations()
         try:
             connection = cast("Connection", self._pool.get_connection(*_POOL_ARGUMENTS))
         except (*LOST, exceptions.ResponseError) as error:
             raise typed(error, doing="connecting") from error
-        link = Link(connection, self._known)
+        link = Link(connection, self._known, stopping, self._patience)
         try:
+            check_cancelled(before)
             yield link
         finally:
             if not link.clean:
@@ -240,7 +262,6 @@ class Server:
             ServerUnavailable: It could not be made.
         """
         settings = dict(self._pool.connection_kwargs)
-        patience = max(settings.get("socket_timeout") or IO_TIMEOUT, LEAST_IO_TIMEOUT)
         for name in tuple(settings):
             if name.startswith(("maint_notifications", "orig_")):
                 del settings[name]
@@ -256,13 +277,18 @@ class Server:
             "socket_connect_timeout": min(settings.get("socket_connect_timeout") or CONNECT_TIMEOUT, CONNECT_TIMEOUT),
         }
         connection = cast("Connection", self._pool.connection_class(**settings))
+        before = cancellations()
         try:
             connection.connect()
+            check_cancelled(before)
         except (*LOST, exceptions.ResponseError) as error:
             connection.disconnect()
             raise typed(error, doing="connecting") from error
+        except BaseException:
+            cut(connection, transport_of(connection))
+            raise
         relax(connection)
-        return Link(connection, self._known, stopping, patience)
+        return Link(connection, self._known, stopping, self._patience)
 
     def call(self, *batch: Command, doing: str, key: str = "") -> list[Reply]:
         """Send commands on a borrowed connection; raises a typed error for the first error reply."""
@@ -289,22 +315,25 @@ class Server:
             except exceptions.ResponseError as error:
                 raise typed(error, doing=doing, key=keys[0]) from error
 
-    def facts(self) -> ServerFacts:
+    def facts(self, stopping: Stopping | None = None) -> ServerFacts:
         """What kind of server it is; asked once for each client.
+
+        Args:
+            stopping: Ends the waiting for replies; None: only the client's own timeout does.
 
         Raises:
             ServerTooOld: It lacks what streamkit is built on.
             ServerUnavailable: It cannot be reached.
         """
         if self._known.facts is None:
-            with self.borrow() as link:
-                replies = link.exchange(commands.INFO_SERVER, commands.INFO_MEMORY, commands.HAS_XCFGSET)
+            with self.borrow(stopping) as link:
+                replies = link.exchange(*_QUESTIONS)
             self._learn(replies)
         assert self._known.facts is not None  # noqa: S101 - _learn set it or raised
         return self._known.facts
 
     def _learn(self, replies: Sequence[Reply]) -> None:
-        server, memory, native = replies
+        server, memory, native, ackdel = replies
         try:
             facts = server_facts(server, memory)
         except exceptions.NoPermissionError:
@@ -314,7 +343,8 @@ class Server:
             raise typed(error, doing="asking for INFO") from error
         if facts.major < LEAST_MAJOR:
             raise ServerTooOld(facts.version, f"{LEAST_MAJOR}.0")
-        self._known.native_idempotency = native not in (None, [], [None]) and not isinstance(native, Exception)
+        self._known.native_idempotency = _knows(native)
+        self._known.deletes_acked = _knows(ackdel)
         self._known.facts = facts
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Generic, cast, overload
 from typing_extensions import TypeVar
 
 from streamkit._core import commands, effects
-from streamkit._core.appends import Target
 from streamkit._core.checkpoints import Checkpoint
 from streamkit._core.codecs import TEXT, Codec, Fields, FieldsIn, decode_texts, flat_decoder, is_text, undecodable
 from streamkit._core.dead_letters import undecodable_letter
@@ -27,6 +26,7 @@ from streamkit._core.states import Migration, S, StateSchema
 from streamkit._core.times import require_positive, span_ms
 from streamkit._sync._runtime import Client, Stopping
 from streamkit._sync.connections import Server
+from streamkit._sync.emitting import emission
 from streamkit._sync.keeping import Keeper
 from streamkit._sync.progress import Progress
 from streamkit._sync.reading import Batch, Reading, Turn
@@ -72,7 +72,7 @@ class CheckpointedReader(Generic[T, S]):
             ``reader.state`` in place or assign it.
         start: Where to begin while nothing is saved. None: the oldest entry; ``NEW``: entries from now on; a datetime
             or an entry ID (included); the key of a partition.
-        count: How many entries make a batch, after which a checkpoint is taken; they are read up to 300 at a time.
+        count: How many entries make a batch, after which a checkpoint is taken; they are read up to 500 at a time.
         commit_interval: How long handled entries wait for a checkpoint at most, if the loop keeps asking for more.
         grace: How long after its end a partition may still get entries; only then it is left for the next one.
         follow: False ends the loop at the end of the source instead of waiting, and ignores ``grace``.
@@ -268,14 +268,7 @@ class CheckpointedReader(Generic[T, S]):
         Sends nothing by itself.
         """
         self._require_entered("emit()")
-        ms = None if at is None else at.ms if isinstance(at, EntryId) else EntryId.at(at).ms
-        entry_id = "*" if at is None else str(at) if isinstance(at, EntryId) else f"{ms}-*"
-        if isinstance(stream, str):
-            target, fields = Target(require_key("stream", stream)), value
-        else:
-            self._server.require_same(stream._server, f"the stream {stream.name!r}")  # noqa: SLF001
-            target, fields = stream._target(ms), stream._codec.encode(value)  # noqa: SLF001
-        self._reading.hold(effects.emit(target, entry_id, fields))
+        self._reading.hold(emission(self._server, stream, value, at))
 
     def execute(self, *command: str | bytes | float) -> None:
         """Run a command in the step that saves the entry in hand.
@@ -358,12 +351,12 @@ class CheckpointedReader(Generic[T, S]):
     def _values(self, batch: Batch) -> Iterable[Any]:
         """The values of a batch in order, ``_BURIED`` in place of what the codec cannot read."""
         if batch.is_text:
-            return decode_texts(cast("Sequence[tuple[str, list[str]]]", batch.entries))
+            return decode_texts(cast("Sequence[tuple[str, list[str]]]", batch.take()))
         return self._decoded(batch)
 
     def _decoded(self, batch: Batch) -> Iterator[Any]:
         decode = self._decode
-        for raw_id, flat in batch.entries:
+        for raw_id, flat in batch.take():
             try:
                 value: Any = decode(flat)
             except Exception as error:  # noqa: BLE001 - whatever a codec raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streamkit._core.checkpoints import Checkpoint
 from streamkit._core.codecs import Codec, DataclassCodec, Fields, FieldsIn, JsonCodec, RawCodec, TextCodec
+from streamkit._core.dead_letters import Cause, DeadLetter
 from streamkit._core.entries import Entry
 from streamkit._core.errors import (
     AheadOfTime,
@@ -16,14 +17,17 @@ from streamkit._core.errors import (
     DecodeError,
     EffectFailed,
     EncodeError,
+    GroupError,
     InvalidArgument,
     InvalidEntryId,
+    LeaseLost,
     NaiveDatetime,
     NewerStateVersion,
     NotAPartition,
     NotEntered,
     OutOfOrder,
     PermissionDenied,
+    RedriveFailed,
     ReservedFieldName,
     RetentionExceeded,
     ServerError,
@@ -35,15 +39,22 @@ from streamkit._core.errors import (
     UnsupportedType,
     WrongKeyType,
 )
+from streamkit._core.groups import PendingEntry, Reject, Retry, RetryPolicy, exponential
 from streamkit._core.ids import NEW, Beginning, EntryId
 from streamkit._core.infos import StreamInfo
-from streamkit._core.observers import Gap, GapCause, LateEntries, LoggingObserver, Observer, Position
+from streamkit._core.observers import EntryOfGroup, Gap, GapCause, LateEntries, LoggingObserver, Observer, Position
 from streamkit._core.periods import Period
 from streamkit._core.protocol import Scalar
 from streamkit._core.states import Migration
+from streamkit._core.trimming import Trimmed
 from streamkit.asyncio.capped import CappedStream
+from streamkit.asyncio.dead_letter_queue import DeadLetterQueue
+from streamkit.asyncio.deliveries import Delivery
+from streamkit.asyncio.group_consumer import GroupConsumer
 from streamkit.asyncio.partitioned import PartitionedStream
 from streamkit.asyncio.reader import CheckpointedReader
+from streamkit.asyncio.replayer import Replayer
+from streamkit.asyncio.running_once import once
 from streamkit.asyncio.sources import Appendable, Source, Stream
 from streamkit.signals import stop_on_signals
 
@@ -55,6 +66,7 @@ __all__ = [
     "Appendable",
     "Beginning",
     "CappedStream",
+    "Cause",
     "Checkpoint",
     "CheckpointConflict",
     "CheckpointError",
@@ -63,19 +75,26 @@ __all__ = [
     "Codec",
     "CommandFailed",
     "DataclassCodec",
+    "DeadLetter",
+    "DeadLetterQueue",
     "DecodeError",
+    "Delivery",
     "EffectFailed",
     "EncodeError",
     "Entry",
     "EntryId",
+    "EntryOfGroup",
     "Fields",
     "FieldsIn",
     "Gap",
     "GapCause",
+    "GroupConsumer",
+    "GroupError",
     "InvalidArgument",
     "InvalidEntryId",
     "JsonCodec",
     "LateEntries",
+    "LeaseLost",
     "LoggingObserver",
     "Migration",
     "NaiveDatetime",
@@ -85,12 +104,18 @@ __all__ = [
     "Observer",
     "OutOfOrder",
     "PartitionedStream",
+    "PendingEntry",
     "Period",
     "PermissionDenied",
     "Position",
     "RawCodec",
+    "RedriveFailed",
+    "Reject",
+    "Replayer",
     "ReservedFieldName",
     "RetentionExceeded",
+    "Retry",
+    "RetryPolicy",
     "Scalar",
     "ServerError",
     "ServerTooOld",
@@ -101,8 +126,11 @@ __all__ = [
     "StreamInfo",
     "StreamkitError",
     "TextCodec",
+    "Trimmed",
     "UnknownStateFields",
     "UnsupportedType",
     "WrongKeyType",
+    "exponential",
+    "once",
     "stop_on_signals",
 ]

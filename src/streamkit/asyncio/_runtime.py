@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Coroutine, Iterable, Iterator
-from typing import Any, Protocol, TypeAlias
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
+from typing import Any, Generic, Protocol, TypeAlias
 
 import redis
 import redis.asyncio
@@ -47,10 +48,9 @@ def no_retries() -> Retry:
 
 async def reply_of(connection: Connection, *, text: bool = False) -> Any:
     """The next raw reply of a connection, as bytes or as text; errors are raised as redis-py raises them."""
-    if text:
-        # Bytes that are no text are found when the reply has been read to its end: the connection stays good.
-        return await connection.read_response(disable_decoding=False, disconnect_on_error=False)
-    return await connection.read_response(disable_decoding=True)
+    # The connection stays good when a task is cancelled while it waits, since what came of a reply is kept; and when
+    # bytes are no text, which is found at a reply's end. After any other error its owner closes it.
+    return await connection.read_response(disable_decoding=not text, disconnect_on_error=False)
 
 
 async def take(
@@ -84,15 +84,25 @@ def iterator(values: Values[T]) -> AsyncIterator[T] | Iterator[T]:
     return aiter(values) if isinstance(values, AsyncIterable) else iter(values)
 
 
+def cancellations() -> int:
+    """How often the running task was cancelled, as far as it was not taken back; Python 3.10 does not count."""
+    return int(getattr(asyncio.current_task(), "cancelling", int)())
+
+
+def check_cancelled(before: int) -> None:
+    """Raise CancelledError if the task was cancelled since it was asked.
+
+    redis-py connects and writes within asyncio.wait_for, which before Python 3.12 may swallow a cancellation.
+    """
+    if cancellations() > before:
+        raise asyncio.CancelledError
+
+
 async def send(connection: Connection, data: bytes) -> None:
     """Write packed commands."""
-    task = asyncio.current_task()
-    cancelling = getattr(task, "cancelling", int)
-    before = cancelling()
+    before = cancellations()
     await connection.send_packed_command([data], check_health=False)
-    # redis-py writes within asyncio.wait_for, which before Python 3.12 may swallow a cancellation; it is still counted.
-    if cancelling() > before:
-        raise asyncio.CancelledError
+    check_cancelled(before)
 
 
 def transport_of(connection: Connection) -> Any:
@@ -139,6 +149,10 @@ class Stopping:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
 
+    def renew(self) -> None:
+        """The loop gets to its end only now: its last replies may take as long as if the stop came now."""
+        self._since = time.monotonic()
+
     def clear(self) -> None:
         """Forget the request: the loop has ended."""
         self.requested = False
@@ -165,7 +179,7 @@ class Stopping:
 
     async def write(self, connection: Connection, data: bytes, patience: float) -> None:
         """Write packed commands; TimeoutError if the server does not take them in that time, or after a stop."""
-        await self._in_time(connection.send_packed_command([data], check_health=False), patience)
+        await self._in_time(send(connection, data), patience)
 
     async def _in_time(self, work: Coroutine[Any, Any, T], patience: float) -> T:
         if self.requested:
@@ -204,3 +218,67 @@ class Stopping:
 def _finish(waiting: asyncio.Future[None]) -> None:
     if not waiting.done():
         waiting.set_result(None)
+
+
+class Bell:
+    """Wakes a waiting loop of the same event loop."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Wake who waits now, or next."""
+        self._event.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Sleep so long, or until it rings."""
+        with suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._event.wait(), seconds)
+        self._event.clear()
+
+
+class Background:
+    """Work that goes on beside a loop, in a task of its own, until it ends by itself."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def join(self) -> None:
+        """Wait for its end."""
+        if self._task is not None:
+            task, self._task = self._task, None
+            await task
+
+
+class Workers(Generic[T]):
+    """Tasks that handle items beside one another, one for each item."""
+
+    def __init__(self, count: int, work: Callable[[T], Coroutine[Any, Any, None]]) -> None:
+        del count  # the caller never puts in more than it wants handled at once
+        self._work = work
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def put(self, item: T) -> None:
+        """Have an item handled."""
+        task = asyncio.get_running_loop().create_task(self._work(item))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self, seconds: float | None) -> None:
+        """Wait so long for what is being handled (None: as long as it takes), then cancel the rest."""
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+
+def refuse_result(result: object) -> None:
+    """A coroutine's result is nobody's business."""
+    del result

@@ -51,14 +51,22 @@ class Delivery:
         server: Where to.
         route: Gives the target for the server's own numbering, from its clock in ms.
         guard: How a repetition is known, if not by a token of the delivery's own.
+        stopping: Ends the waiting for a server that is away.
     """
 
-    def __init__(self, server: Server, route: Callable[[int | None], Target], guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        server: Server,
+        route: Callable[[int | None], Target],
+        guard: Guard | None = None,
+        stopping: Stopping | None = None,
+    ) -> None:
         self.appended: int = 0
         self.last_id: str = ""
         self._server = server
         self._route = route
         self._guard = guard
+        self._stopping = stopping
         self._token = ""
         self._number = 0
         self._sizer = Sizer()
@@ -178,9 +186,10 @@ class Delivery:
         # The guard's memory is counted from the write, which may have come late: a quarter of it is left to that.
         remembered = now - oldest.since < oldest.guard.window_ms / 1000 * 0.75
         repeatable = remembered or oldest.ticket is None or not lost
-        if not repeatable or now - self._failing_since > PATIENCE:
+        stopping = self._stopping or Stopping()
+        if not repeatable or stopping.requested or now - self._failing_since > PATIENCE:
             raise self._given_up(error, oldest, uncertain=lost and oldest.ticket is not None) from error
-        await Stopping().wait(RECONNECT.delay(self._failures))
+        await stopping.wait(RECONNECT.delay(self._failures))
         if lost:
             await self._give_back()
         try:
@@ -214,7 +223,7 @@ class Delivery:
 
     async def _dispatch(self, sent: _Sent) -> None:
         if self._link is None:
-            self._borrowed = self._server.borrow()
+            self._borrowed = self._server.borrow(self._stopping)
             self._link = await self._borrowed.__aenter__()
         packed = sent.chunk.pack(sent.guard, known=self._link.knows(APPEND))
         self._sizer.packed(sent.chunk, packed)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import redis
 
 from streamkit import CheckpointedReader, EntryId, Period
+from streamkit.signals import Stoppable
 from tests.integration._sync._runtime import DEADLINE
 from tests.integration.recording import Recorder
 
@@ -56,9 +57,9 @@ def numbers_in(client: redis.Redis, key: str) -> list[int]:
 
 
 @contextmanager
-def limited(reader: Reader) -> Iterator[None]:
-    """Stop a reader that does not end, so that its test fails instead of hanging."""
-    timer = threading.Timer(DEADLINE, reader.stop)
+def limited(loop: Stoppable) -> Iterator[None]:
+    """Stop a loop that does not end, so that its test fails instead of hanging."""
+    timer = threading.Timer(DEADLINE, loop.stop)
     timer.daemon = True
     timer.start()
     try:

@@ -1,0 +1,105 @@
+# Generated from src/streamkit/asyncio/overseeing.py by tools/generate_sync.py: do not edit.
+"""Looking at a group from outside its loops: what is pending, how far it lags, taking over and leaving."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ResponseError
+
+from streamkit._core import commands
+from streamkit._core.groups import PendingEntry
+from streamkit._core.ids import EntryId
+from streamkit._core.members import LONG_AGO, PAGE, RELEASED
+from streamkit._core.replies import mapping, text
+from streamkit._core.scripts import RELEASE, TAKE_OVER
+from streamkit._sync.lanes import GroupMissing, group_checked
+from streamkit._sync.probing import facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from streamkit._sync.connections import Link, Server
+    from streamkit._sync.lanes import Lane
+
+
+def pending_of(server: Server, lane: Lane) -> Iterator[PendingEntry]:
+    """What is pending in a lane, page by page."""
+    cursor = "-"
+    while cursor:
+        with server.borrow() as link:
+            (reply,) = link.exchange(commands.xpending(lane.key, lane.member.group, cursor, PAGE))
+        try:
+            page = group_checked(lane, reply)
+        except GroupMissing:
+            return
+        for entry_id, consumer, idle, deliveries in page:
+            yield PendingEntry(
+                lane.key, EntryId.parse(entry_id), text(consumer), timedelta(milliseconds=idle), int(deliveries)
+            )
+        cursor = f"({text(page[-1][0])}" if len(page) == PAGE else ""
+
+
+def lag_of(link: Link, lane: Lane) -> int | None:
+    """How many entries of a lane the group was not given yet; None: the server does not know."""
+    stream, groups = link.exchange(commands.xinfo_stream(lane.key), commands.xinfo_groups(lane.key))
+    facts = facts_of(lane.key, stream)
+    if facts is None:
+        return 0
+    for each in group_checked(lane, groups):
+        info = mapping(each)
+        if text(info[b"name"]) == lane.member.group:
+            if EntryId.parse(info[b"last-delivered-id"]) >= facts.last_id:
+                return 0
+            lag = info.get(b"lag")
+            return None if lag is None else min(int(lag), facts.length)
+    return facts.length
+
+
+def take_over_of(server: Server, lane: Lane, other: str) -> int:
+    """Take everything another consumer holds in a lane, and remove it."""
+    taken, last = 0, False
+    while not last:
+        with server.borrow() as link:
+            try:
+                reply = link.run(TAKE_OVER, partial(lane.member.call, TAKE_OVER, (other, PAGE)))
+            except ResponseError as error:
+                try:
+                    group_checked(lane, error)
+                except GroupMissing:
+                    return taken
+                raise
+        taken += int(reply[1])
+        last = bool(reply[2])
+    return taken
+
+
+def leave_of(server: Server, lane: Lane, in_hand: frozenset[str]) -> bool:
+    """Give back what this consumer holds and nobody has in hand, and remove it if nothing is left."""
+    cursor = "-"
+    while True:
+        with server.borrow() as link:
+            command = commands.xpending(lane.key, lane.member.group, cursor, PAGE)
+            (reply,) = link.exchange((*command, lane.member.consumer))
+            try:
+                page = [text(each[0]) for each in group_checked(lane, reply)]
+                words: list[str | int] = []
+                for entry_id in page:
+                    if entry_id not in in_hand:
+                        words += (entry_id, "", LONG_AGO)
+                last = len(page) < PAGE
+                arguments = (RELEASED, "leave" if last else "", *words)
+                reply = link.run(RELEASE, partial(lane.member.call, RELEASE, arguments))
+            except ResponseError as error:
+                try:
+                    group_checked(lane, error)
+                except GroupMissing:
+                    return True
+                raise
+            except GroupMissing:
+                return True
+        if last:
+            return bool(reply[2])
+        cursor = f"({page[-1]}"

@@ -1,0 +1,477 @@
+# Generated from src/streamkit/asyncio/taking.py by tools/generate_sync.py: do not edit.
+"""How a consumer comes by entries: reads ahead, waits, takes over what is abandoned, begins what is due again."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import ResponseError
+
+from streamkit._core import commands
+from streamkit._core.codecs import decode_texts, undecodable
+from streamkit._core.dead_letters import Cause, Provenance
+from streamkit._core.entries import new_entry
+from streamkit._core.errors import ServerUnavailable
+from streamkit._core.ids import EntryId
+from streamkit._core.members import PAGE, beat_arguments, begun, claim_arguments, claimed, unread
+from streamkit._core.replies import text, texts
+from streamkit._core.scripts import BEAT, BEGIN, CLAIM, RETIRE, UNREAD
+from streamkit._sync.batches import Batch, Suspect
+from streamkit._sync.deliveries import Delivery
+from streamkit._sync.keeping import Refused
+from streamkit._sync.lanes import GroupMissing, group_checked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from streamkit._core.groups import Pace, RetryPolicy
+    from streamkit._core.observers import Observer
+    from streamkit._core.replies import RawEntry, Reply
+    from streamkit._core.scripts import Script
+    from streamkit._sync.connections import Link, Ticket
+    from streamkit._sync.lanes import Courses, Lane
+    from streamkit._sync.leasing import Leases
+    from streamkit._sync.settling import Settling
+
+SLICE = 0.5
+"""Seconds that one blocking read lasts: what a stop waits for, at most."""
+MOST_SUSPECTS = PAGE
+"""Entries taken over and not begun yet, at most: the rest stays for the next page, or for peers."""
+RETIRE_AFTER_MS = 3_600_000
+"""Idle for so long, a consumer that holds nothing is removed."""
+SWEEP_EVERY = 5.0
+"""Seconds between two sweeps, at most."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A read on its way."""
+
+    lanes: Sequence[Lane]
+    since: float
+    unread: Sequence[Ticket]
+    read: Ticket
+
+
+class Taking:
+    """Comes by entries for one consumer; holds them from the moment they are read.
+
+    Args:
+        courses: Where from.
+        leases: Where they are held.
+        settling: Where failures to decode go.
+        pace: How many at a time.
+        retry: After how many deliveries an abandoned entry is buried.
+        min_idle: Seconds after which what others hold is abandoned.
+        observer: Told of what is taken over and of what was trimmed unread.
+    """
+
+    def __init__(
+        self,
+        courses: Courses,
+        *,
+        leases: Leases,
+        settling: Settling,
+        pace: Pace,
+        retry: RetryPolicy,
+        min_idle: float,
+        observer: Observer,
+    ) -> None:
+        self._courses = courses
+        self._leases = leases
+        self._settling = settling
+        self._pace = pace
+        self._retry = retry
+        self._min_idle_ms = max(1, int(min_idle * 1000))
+        self._observer = observer
+        self._look: _Look | None = None
+        self._ready: deque[Batch] = deque()
+        self._suspects: deque[Suspect] = deque()
+        self._sweep_every = min(min_idle / 2, SWEEP_EVERY)
+        self._sweep_due = 0.0
+        self._sweeping: list[Lane] = []
+        self._retire_due = 0.0
+        self._poll_due = 0.0
+        self._own: bool = True
+        self._started = False
+        self._missed = False
+
+    # -- reading ------------------------------------------------------------------------------------------------------
+
+    @property
+    def looking(self) -> bool:
+        """Whether a read is on its way."""
+        return self._look is not None
+
+    @property
+    def suspects(self) -> int:
+        """How many entries that were taken over wait to be begun."""
+        return len(self._suspects)
+
+    def choose(self, *, again: bool = False) -> Lane | None:
+        """The lane to read next without waiting; None: no lane may have something.
+
+        ``again``: look also where the last read found nothing.
+        """
+        lanes = self._courses.newest if again else []
+        if time.monotonic() >= self._poll_due:
+            # Entries written to an old partition by others, and keys of several sources beside the one waited for.
+            self._poll_due = time.monotonic() + 1.0
+            lanes = self._courses.lanes
+        if again or len(lanes) > 1:
+            for lane in lanes:
+                lane.dry = False
+        return self._courses.next_lane()
+
+    def look(self, link: Link, lane: Lane, size: int) -> None:
+        """Queue a read of a lane that does not wait."""
+        member = lane.member
+        check = link.prepare(member.call(UNREAD, known=link.knows(UNREAD)))
+        command = commands.xreadgroup([lane.key], member.group, member.consumer, size)
+        read = link.prepare(command, text=lane.text)
+        self._look = _Look([lane], time.monotonic(), [check], read)
+        self._leases.ahead = lane, size
+
+    def look_waiting(self, link: Link, size: int, seconds: float) -> None:
+        """Queue a read that waits for entries in the newest lanes."""
+        lanes = self._courses.newest
+        member = lanes[0].member
+        block = max(1, int(min(seconds, SLICE) * 1000))
+        command = commands.xreadgroup([lane.key for lane in lanes], member.group, member.consumer, size, block)
+        only_text = all(lane.text for lane in lanes)
+        checks = [link.prepare(lane.member.call(UNREAD, known=link.knows(UNREAD))) for lane in lanes]
+        self._look = _Look(lanes, time.monotonic(), checks, link.prepare(command, text=only_text))
+
+    def collect(self, link: Link) -> Batch | None:
+        """The entries of the read that is on its way, held from now on."""
+        look = self._look
+        if look is None:
+            return self._ready.popleft() if self._ready else None
+        try:
+            for lane, ticket in zip(look.lanes, look.unread, strict=True):
+                (reply,) = link.collect(ticket)
+                self._note_unread(link, lane, reply)
+            (reply,) = link.collect(look.read)
+        except Exception:
+            # What the read brought is ours all the same. (A cancelled loop collects once more, to give it back.)
+            self._look, self._own, self._missed = None, True, True
+            raise
+        self._look = None
+        if isinstance(reply, UnicodeDecodeError):
+            # Something in it is no text: fetched again as bytes, so that each entry is judged by itself.
+            own, self._own = self._own, True
+            self._settling.flush(link)
+            for lane in look.lanes:
+                self._fetch_own(link, lane)
+            self._own = own
+        else:
+            self._received(look, reply)
+        self._leases.ahead = None
+        return self._ready.popleft() if self._ready else None
+
+    def _received(self, look: _Look, reply: Reply) -> None:
+        if isinstance(reply, Exception) and len(look.lanes) > 1:
+            # Which of them it is about is told when each is read by itself.
+            for lane in look.lanes:
+                lane.dry = False
+            return
+        group_checked(look.lanes[0], reply)
+        found = streams_of(reply)
+        by_key = {lane.key: lane for lane in look.lanes}
+        for lane in look.lanes:
+            lane.dry = lane.key not in found
+        for key, entries in found.items():
+            lane = by_key[key]
+            ids = [raw_id for raw_id, _ in entries]
+            known = cast("list[str]", ids) if _is_text(ids[0]) else [raw_id.decode() for raw_id in ids]
+            self._ready.append(Batch(lane, self._leases.hold(lane, known, look.since), entries))
+            lane.last = known[-1]
+
+    def _note_unread(self, link: Link, lane: Lane, reply: Reply) -> None:
+        if link.learn(UNREAD, reply):
+            return  # asked again with the next read
+        found = unread(group_checked(lane, reply))
+        if found.count:
+            self._observer.on_unread(lane.key, lane.member.group, found.count, found.first, found.last)
+        if found.dropped:
+            self._observer.on_letters_dropped(lane.member.letters, found.dropped)
+
+    def put_back(self, batch: Batch) -> None:
+        """Hand these out again, first: they were not begun."""
+        self._ready.appendleft(batch)
+
+    def search_own(self) -> None:
+        """Something of ours may be pending that is not in hand: look for it."""
+        self._own = True
+
+    def adopt(self) -> None:
+        """Entries of others were made ours: take them as what an earlier consumer of this name left."""
+        self._started = False
+        self._own = True
+
+    def sweep_all(self, link: Link, count: int) -> None:
+        """Look through everything pending, until so many entries were taken over."""
+        self._catch_up(link)
+        for lane in self._courses.lanes:
+            for own in (True, False):
+                lane.cursor = ""
+                while len(self._suspects) < min(count, MOST_SUSPECTS) and self._claim(link, lane, own=own):
+                    pass
+                lane.cursor = ""
+
+    def next_ready(self) -> Batch | None:
+        """Entries that came with others."""
+        return self._ready.popleft() if self._ready else None
+
+    # -- decoding -----------------------------------------------------------------------------------------------------
+
+    def deliveries(self, batch: Batch) -> list[Delivery[Any]]:
+        """Those of a batch that are not lost and can be decoded, all at once."""
+        found, lane = list[Delivery[Any]](), batch.lane
+        for entry_id, value in zip(batch.ids, self.values(batch), strict=True):
+            if value is not BURIED and entry_id not in batch.hand.lost:
+                delivery: Delivery[Any] = new_entry(Delivery)
+                delivery._stream = lane.key  # noqa: SLF001
+                delivery._id = entry_id  # noqa: SLF001
+                delivery._value = value  # noqa: SLF001
+                delivery._batch = batch  # noqa: SLF001
+                found.append(delivery)
+        batch.taken = len(batch.ids)
+        return found
+
+    def values(self, batch: Batch) -> Iterable[Any]:
+        """The values of a batch in order, `BURIED` in place of what the codec cannot read."""
+        if _is_text(batch.entries[0][0]):
+            return decode_texts(cast("Sequence[tuple[str, list[str]]]", batch.entries))
+        return self._decoded(batch)
+
+    def _decoded(self, batch: Batch) -> Iterator[Any]:
+        lane, hand = batch.lane, batch.hand
+        decode, member = lane.decode, lane.member
+        for entry_id, (raw_id, flat) in zip(batch.ids, batch.entries, strict=True):
+            if entry_id in hand.lost:
+                yield BURIED
+                continue
+            try:
+                value: Any = decode(flat)
+            except Exception as reason:  # noqa: BLE001 - whatever a codec raises
+                error = undecodable(lane.key, raw_id, flat, reason)
+                hand.lost |= {entry_id}  # not to be buried once more, if the rest of the batch is put back
+                self._settling.bury(
+                    lane,
+                    Provenance(
+                        lane.key,
+                        error.entry_id,
+                        Cause.UNDECODABLE,
+                        error=reason,
+                        group=member.group,
+                        consumer=member.consumer,
+                        attempt=batch.attempt,
+                    ),
+                )
+                value = BURIED
+            yield value
+
+    # -- taking over --------------------------------------------------------------------------------------------------
+
+    def lost(self) -> None:
+        """The connection is gone: what a lost reply brought is ours, and is looked for."""
+        self._look = None
+        self._own = self._missed = True
+
+    def recover(self, link: Link) -> None:
+        """What a lost reply brought, for a loop that does not sweep: it came behind all that was read before."""
+        if self._missed:
+            self._catch_up(link)
+            for lane in self._courses.lanes:
+                self._fetch_own(link, lane, behind=lane.last)
+            self._missed = False
+
+    def restart(self) -> None:
+        """A loop begins: everything of this consumer's name that is not in hand was left by an earlier one."""
+        self._look = None
+        self._ready.clear()
+        self._suspects.clear()
+        self._own, self._started, self._missed = True, False, False
+        self._sweep_due = 0.0
+
+    def forget(self, lane: Lane | None) -> None:
+        """The group of a lane, or of all, is gone, and what was pending with it."""
+        if self._look is not None and (lane is None or lane in self._look.lanes):
+            self._look, self._own, self._missed = None, True, True  # it may have brought something of other lanes
+        self._ready = deque(each for each in self._ready if lane is not None and each.lane is not lane)
+        self._suspects = deque(each for each in self._suspects if lane is not None and each.lane is not lane)
+        self._sweeping = []
+
+    def until_sweep(self, most: float) -> float:
+        """Seconds until the next sweep, at most so many."""
+        return 0.0 if self._own or self._sweeping else max(0.0, min(most, self._sweep_due - time.monotonic()))
+
+    def sweep(self, link: Link) -> None:
+        """One page of looking for what nobody handles, if it is time."""
+        if self._own:
+            self._catch_up(link)
+            for lane in self._courses.lanes:
+                if self._started:
+                    self._fetch_own(link, lane)
+                else:
+                    while self._claim(link, lane, own=True):
+                        if len(self._suspects) >= MOST_SUSPECTS:
+                            return  # the rest when these are begun
+            self._own, self._started = False, True
+        if not self._sweeping:
+            if time.monotonic() < self._sweep_due:
+                return
+            self._sweep_due = time.monotonic() + self._sweep_every
+            self._sweeping = self._courses.lanes
+        if len(self._suspects) < MOST_SUSPECTS and self._sweeping and not self._claim(link, self._sweeping[0]):
+            lane = self._sweeping.pop(0)
+            if not self._sweeping and time.monotonic() >= self._retire_due:
+                self._retire_due = time.monotonic() + 60.0
+                self._retire(link, lane)
+
+    def _catch_up(self, link: Link) -> None:
+        """Acks sent, and what is on its way held: whatever else is pending for us was left behind."""
+        self._settling.flush(link)
+        if self._look is not None:
+            batch = self.collect(link)
+            if batch is not None:
+                self.put_back(batch)
+
+    def _claim(self, link: Link, lane: Lane, *, own: bool = False) -> bool:
+        """A page of a lane's pending entries; whether there may be more."""
+        room = MOST_SUSPECTS - len(self._suspects)
+        arguments = claim_arguments(
+            own=own,
+            min_idle_ms=self._min_idle_ms,
+            max_deliveries=self._retry.max_deliveries,
+            cursor=lane.cursor,
+            room=room,
+            in_hand=self._leases.held(lane) if own else (),
+        )
+        page = claimed(self._run(link, lane, CLAIM, arguments))
+        lane.cursor = page.cursor
+        for entry_id, deliveries in page.taken:
+            self._suspects.append(self._suspect(lane, entry_id, deliveries))
+            self._leases.keep(lane, entry_id)
+        if page.taken:
+            self._observer.on_claimed(lane.key, len(page.taken))
+        for entry_id, cause in page.buried:
+            entry = self._settling.entry(lane, entry_id)
+            self._observer.on_buried(entry, Cause(cause), lane.member.letters, None)
+        if page.dropped:
+            self._observer.on_letters_dropped(lane.member.letters, page.dropped)
+        return bool(page.cursor)
+
+    def _fetch_own(self, link: Link, lane: Lane, behind: str = "") -> None:
+        """What was delivered to us in a reply that was lost or unreadable: the bodies, without counting again."""
+        cursor, member = f"({behind}" if behind else "-", lane.member
+        held = set(self._leases.held(lane))
+        while cursor:
+            (reply,) = link.exchange((*commands.xpending(lane.key, member.group, cursor, PAGE), member.consumer))
+            page = [(text(each[0]), int(each[3])) for each in group_checked(lane, reply)]
+            cursor = f"({page[-1][0]}" if len(page) == PAGE else ""
+            since = time.monotonic()
+            # Only what is fresh again may be begun: others may take what is not.
+            mine = beat_arguments([entry_id for entry_id, _ in page if entry_id not in held])
+            lost, gone = self._run(link, lane, BEAT, mine)
+            away = held.union(texts(lost), texts(gone))
+            fresh = [entry_id for entry_id, deliveries in page if entry_id not in away and deliveries <= 1]
+            bodies = link.exchange(
+                *(commands.xrange(lane.key, EntryId.parse(each), EntryId.parse(each), 1) for each in fresh)
+            )
+            entries = [each[0] for reply in bodies if (each := group_checked(lane, reply))]
+            found = texts([raw_id for raw_id, _ in entries])
+            if entries:
+                self._ready.append(Batch(lane, self._leases.hold(lane, found, since), entries))
+            away.update(found)
+            for entry_id, deliveries in page:
+                if entry_id not in away:  # trimmed ones among them, which begin() buries
+                    self._suspects.append(self._suspect(lane, entry_id, deliveries))
+                    self._leases.keep(lane, entry_id)
+
+    def begin(self, link: Link, lane: Lane, entry_id: str, deliveries: int = 1) -> Batch | None:
+        """Count a delivery of a single entry and fetch its body; None: it is not ours any more, or gone.
+
+        ``deliveries``: of one that was taken over, how often it was delivered before.
+        """
+        since = time.monotonic()
+        self._leases.forgo(lane, entry_id)
+        try:
+            found = begun(self._run(link, lane, BEGIN, (entry_id,)))
+        except (ServerUnavailable, Refused):
+            # It stays in hand, and is begun again first.
+            self._suspects.appendleft(self._suspect(lane, entry_id, deliveries))
+            self._leases.keep(lane, entry_id)
+            raise
+        if found.dropped:
+            self._observer.on_letters_dropped(lane.member.letters, found.dropped)
+        if found.word == "TRIMMED":
+            entry = self._settling.entry(lane, entry_id)
+            self._observer.on_buried(entry, Cause.TRIMMED, lane.member.letters, None)
+        if found.word != "OK":
+            return None
+        hand = self._leases.hold(lane, [entry_id], since)
+        batch = Batch(lane, hand, [(entry_id.encode(), cast("list[bytes]", found.flat))], found.deliveries)
+        # After its last start it must not be left unsettled: should this process end now, it would be buried.
+        batch.alone = found.deliveries >= self._retry.max_deliveries
+        return batch
+
+    def _suspect(self, lane: Lane, entry_id: str, deliveries: int) -> Suspect:
+        return Suspect(lane, entry_id, deliveries, deliveries > 1 or 0 < deliveries >= self._retry.max_deliveries - 1)
+
+    def next_suspect(self) -> Suspect | None:
+        """An entry taken over, to be begun; those lost meanwhile are passed over."""
+        while self._suspects:
+            suspect = self._suspects.popleft()
+            if self._leases.holds(suspect.lane, suspect.entry_id):
+                return suspect
+        return None
+
+    def peek_suspect(self) -> Suspect | None:
+        """The one that `next_suspect` gives next."""
+        suspect = self.next_suspect()
+        if suspect is not None:
+            self._suspects.appendleft(suspect)
+        return suspect
+
+    def take_rest(self) -> tuple[list[Batch], list[Suspect]]:
+        """Everything that was not begun, for giving it back."""
+        batches, suspects = list(self._ready), list(self._suspects)
+        self._ready.clear()
+        self._suspects.clear()
+        return batches, suspects
+
+    def _retire(self, link: Link, lane: Lane) -> None:
+        member = lane.member
+        names = texts(self._run(link, lane, RETIRE, (max(RETIRE_AFTER_MS, 10 * self._min_idle_ms),)))
+        if names:
+            self._observer.on_retired(lane.key, member.group, names)
+
+    @staticmethod
+    def _run(link: Link, lane: Lane, script: Script, arguments: tuple[Any, ...]) -> Reply:
+        try:
+            return link.run(script, partial(lane.member.call, script, arguments))
+        except ResponseError as error:
+            group_checked(lane, error)
+            raise GroupMissing(lane) from error  # group_checked always raises for an error
+
+
+def streams_of(reply: Reply) -> dict[str, list[RawEntry]]:
+    """XREADGROUP: the entries by key; nothing if it timed out."""
+    if not reply:
+        return {}
+    pairs: Any = reply.items() if isinstance(reply, dict) else reply  # pyright: ignore[reportUnknownVariableType]
+    return {text(key): entries for key, entries in pairs if entries}
+
+
+def _is_text(word: object) -> bool:
+    return isinstance(word, str)
+
+
+BURIED = object()
+"""Stands for a value that could not be read; its entry is dead-lettered."""

@@ -1,0 +1,118 @@
+"""Keeping partitions from expiring while a group has not done with them, up to a limit."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ResponseError
+
+from streamkit._core.members import PAGE
+from streamkit._core.replies import text
+from streamkit._core.scripts import HOLD, REST
+from streamkit._core.times import span_ms
+from streamkit.asyncio.keeping import Refused
+from streamkit.asyncio.lanes import GroupMissing, group_checked
+
+if TYPE_CHECKING:
+    from streamkit._core.observers import Observer
+    from streamkit._core.replies import Reply
+    from streamkit._core.scripts import Script
+    from streamkit.asyncio.connections import Link
+    from streamkit.asyncio.joining import Joining
+    from streamkit.asyncio.lanes import Courses, Lane
+
+LONGEST_MARGIN = 60.0
+"""Seconds for which a partition is held each time, at most."""
+
+
+class Holding:
+    """Pushes back the expiry of partitions that still have unhandled entries.
+
+    Args:
+        courses: The consumer's lanes.
+        max_hold: Seconds past its own expiry that a partition is held at most; then its rest is dead-lettered.
+        observer: Told of such a rest.
+    """
+
+    def __init__(self, courses: Courses, max_hold: float, observer: Observer) -> None:
+        self._courses = courses
+        self._max_hold_ms = int(max_hold * 1000)
+        self._observer = observer
+        self.every: float = min(_margin(joining) for _, joining in courses.partitioned) / 3
+        """Seconds between two looks."""
+        self._due = 0.0
+
+    def until_due(self, most: float) -> float:
+        """Seconds until the next look, at most so many."""
+        return max(0.0, min(most, self._due - time.monotonic()))
+
+    async def look(self, link: Link) -> bool:
+        """If it is time: hold what is unhandled, bury the rest of what was held for too long, note what there is.
+
+        Gives whether anything was buried.
+        """
+        if time.monotonic() < self._due:
+            return False
+        self._due = time.monotonic() + self.every
+        total = 0
+        for course, joining in self._courses.partitioned:
+            unhandled = list[str]()
+            for lane in list(course.lanes):
+                state = await self._hold(link, joining, lane)
+                if state == "OVER":
+                    total += await self._bury_rest(link, lane)
+                elif state == "HELD":
+                    unhandled.append(lane.key)
+                elif state == "NONE":
+                    await self._courses.vanished(link, course, lane)
+            await joining.note(link, unhandled)
+        return total > 0
+
+    async def look_last(self, link: Link) -> None:
+        """Note what there is at the end of a loop, for whoever starts next."""
+        self._due = 0.0
+        await self.look(link)
+
+    async def keep(self, link: Link) -> None:
+        """Hold what is unhandled, beside a handler that keeps the loop from looking; everything else waits for it."""
+        if time.monotonic() < self._due:
+            return
+        for course, joining in self._courses.partitioned:
+            for lane in list(course.lanes):
+                with suppress(GroupMissing, Refused):  # the loop finds out by itself
+                    await self._hold(link, joining, lane)
+
+    async def _hold(self, link: Link, joining: Joining, lane: Lane) -> str:
+        assert lane.partition is not None  # noqa: S101 - only partitions expire by themselves
+        retention = span_ms(joining.partitioning.retention)
+        arguments = (lane.partition.end, retention, self._max_hold_ms, int(_margin(joining) * 1000))
+        reply = await self._run(link, lane, HOLD, arguments)
+        return text(reply[0])
+
+    async def _bury_rest(self, link: Link, lane: Lane) -> int:
+        total = 0
+        while True:
+            dropped, buried = await self._run(link, lane, REST, (PAGE,))
+            if dropped:
+                self._observer.on_letters_dropped(lane.member.letters, dropped)
+            if not buried:
+                break
+            total += buried
+        if total:
+            self._observer.on_expired_rest(lane.key, lane.member.group, total)
+        return total
+
+    @staticmethod
+    async def _run(link: Link, lane: Lane, script: Script, arguments: tuple[int, ...]) -> Reply:
+        try:
+            return await link.run(script, partial(lane.member.call, script, arguments))
+        except ResponseError as error:
+            return group_checked(lane, error)
+
+
+def _margin(joining: Joining) -> float:
+    """For how many seconds partitions are held each time."""
+    return min(LONGEST_MARGIN, joining.partitioning.retention.total_seconds() / 2)

@@ -1,0 +1,198 @@
+"""What a consumer holds, and the heartbeat that keeps it: leases are confirmed by the server, entry by entry."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ResponseError
+
+from streamkit._core.errors import LeaseLost, ServerUnavailable
+from streamkit._core.members import beat_arguments
+from streamkit._core.replies import texts
+from streamkit._core.scripts import BEAT
+from streamkit.asyncio._runtime import Background, Bell, Stopping
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from streamkit.asyncio.connections import Link, Server
+    from streamkit.asyncio.lanes import Lane
+
+CONFIRMED_WITHIN = 0.8
+"""An entry starts only if its lease was confirmed within this part of min_idle_time."""
+BEATS = 4
+"""Heartbeats in a min_idle_time."""
+SLOWEST_BEAT = 15.0
+"""Seconds between two heartbeats, at most."""
+AT_ONCE = 500
+"""Entries that one heartbeat call takes."""
+
+
+class Hand:
+    """Entries read together and held until they are settled."""
+
+    __slots__ = ("confirmed", "ids", "lane", "lost")
+
+    def __init__(self, lane: Lane, ids: Sequence[str], confirmed: float) -> None:
+        self.lane: Lane = lane
+        self.ids: Sequence[str] = ids
+        self.confirmed: float = confirmed
+        """When the server last said, or will have said, that they are ours: the moment before it was asked."""
+        self.lost: frozenset[str] = frozenset()
+
+
+class Leases:
+    """Everything a consumer holds, kept fresh by a heartbeat beside its loop.
+
+    Args:
+        server: Whom to tell.
+        min_idle: Seconds after which what is not kept fresh is anybody's.
+    """
+
+    def __init__(self, server: Server, min_idle: float) -> None:
+        self.patience: float = CONFIRMED_WITHIN * min_idle
+        self.losses: deque[LeaseLost] = deque()
+        """Told to the observer by the loop, in its own thread."""
+        self._server = server
+        self._every = min(min_idle / BEATS, SLOWEST_BEAT)
+        self.ahead: tuple[Lane, int] | None = None
+        """A read on its way, and its size: what it was given is ours, though not in hand yet."""
+        self._hands: list[Hand] = []
+        self._singles: dict[tuple[Lane, str], None] = {}
+        self._bell = Bell()
+        self._closing = False
+        self._stopping = Stopping()
+        self._beside: Callable[[Link], Awaitable[None]] | None = None
+        self.failure: Exception | None = None
+        """What ended the heartbeat, if anything did: the loop raises it."""
+        self._background = Background(self._keep_beating)
+
+    def beside(self, work: Callable[[Link], Awaitable[None]], every: float) -> None:
+        """Have something else done with the heartbeat, at least so often."""
+        self._beside, self._every = work, min(self._every, every)
+
+    def hold(self, lane: Lane, ids: Sequence[str], since: float) -> Hand:
+        """Hold entries that were asked for at that moment."""
+        hand = Hand(lane, ids, since)
+        self._hands.append(hand)
+        return hand
+
+    def release(self, hand: Hand) -> None:
+        """Hold them no more."""
+        if hand in self._hands:
+            self._hands.remove(hand)
+
+    def keep(self, lane: Lane, entry_id: str) -> None:
+        """Hold a single entry, which waits for its turn."""
+        self._singles[lane, entry_id] = None
+
+    def forgo(self, lane: Lane, entry_id: str) -> None:
+        """Hold a single entry no more."""
+        self._singles.pop((lane, entry_id), None)
+
+    def holds(self, lane: Lane, entry_id: str) -> bool:
+        """Whether a single entry is still held: the heartbeat drops what is lost."""
+        return (lane, entry_id) in self._singles
+
+    def held(self, lane: Lane) -> list[str]:
+        """Everything held of a lane."""
+        ids = [entry_id for each, entry_id in list(self._singles) if each is lane]
+        for hand in list(self._hands):
+            if hand.lane is lane:
+                ids += hand.ids
+        return ids
+
+    def held_of(self, key: str) -> list[str]:
+        """Everything held of a key."""
+        lanes = {hand.lane for hand in list(self._hands)} | {lane for lane, _ in list(self._singles)}
+        return [entry_id for lane in lanes if lane.key == key for entry_id in self.held(lane)]
+
+    def drop(self, lane: Lane | None = None) -> None:
+        """Hold nothing of a lane, or nothing at all: its group is gone, or the loop has ended."""
+        self._hands = [hand for hand in self._hands if lane is not None and hand.lane is not lane]
+        self._singles = {key: None for key in list(self._singles) if lane is not None and key[0] is not lane}
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._closing = False
+        self._background.start()
+
+    async def close(self) -> None:
+        """End the heartbeat."""
+        self._closing = True
+        self._stopping.request()
+        self._bell.ring()
+        await self._background.join()
+        self._stopping.clear()
+
+    async def beat(self, link: Link) -> None:
+        """Confirm everything held, now."""
+        hands, singles = list(self._hands), list(self._singles)
+        for lane in {hand.lane for hand in hands} | {lane for lane, _ in singles}:
+            mine = [hand for hand in hands if hand.lane is lane]
+            alone = [entry_id for each, entry_id in singles if each is lane]
+            ids = alone + [entry_id for hand in mine for entry_id in hand.ids]
+            asked, ahead = time.monotonic(), self.ahead
+            known = {entry_id for hand in mine for entry_id in hand.lost}
+            answer = await self._ask(link, lane, ids, ahead[1] if ahead is not None and ahead[0] is lane else 0)
+            if answer is None:
+                continue
+            lost, gone = answer
+            away = frozenset(lost) | frozenset(gone)
+            for hand in mine:
+                hand.lost |= away
+                hand.confirmed = max(hand.confirmed, asked)
+            for entry_id in alone:
+                if entry_id in away:
+                    self.forgo(lane, entry_id)
+            for entry_id in lost:
+                if entry_id in known:
+                    continue
+                self.losses.append(
+                    LeaseLost(stream=lane.key, entry_id=entry_id, group=lane.member.group, owner="another consumer")
+                )
+
+    @staticmethod
+    async def _ask(link: Link, lane: Lane, ids: Sequence[str], ahead: int) -> tuple[list[str], list[str]] | None:
+        all_lost, all_gone = list[str](), list[str]()
+        for first in range(0, len(ids), AT_ONCE):
+            part = ids[first : first + AT_ONCE]
+            arguments = beat_arguments(part, behind=lane.last, ahead=0 if first else ahead)
+            try:
+                lost, gone = await link.run(BEAT, partial(lane.member.call, BEAT, arguments))
+            except ResponseError:
+                # No such group, or a server that refuses for now: the loop finds out by itself, and leases age.
+                return None
+            all_lost += texts(lost)
+            all_gone += texts(gone)
+        return all_lost, all_gone
+
+    async def _keep_beating(self) -> None:
+        try:
+            await self._beat_on()
+        except Exception as error:  # noqa: BLE001 - told to the loop, which raises it in its own thread
+            self.failure = error
+
+    async def _beat_on(self) -> None:
+        self._stopping.bind()
+        link: Link | None = None
+        while not self._closing:
+            await self._bell.wait(self._every)
+            if not self._hands and not self._singles:
+                continue
+            try:
+                if link is None:
+                    link = await self._server.open(self._stopping)
+                await self.beat(link)
+                if self._beside is not None:
+                    await self._beside(link)
+            except ServerUnavailable:
+                # The loop's own connection tells the observer; here it is only made anew, at the next beat.
+                if link is not None:
+                    await link.close()
+                    link = None
+        if link is not None:
+            await link.close()

@@ -1,0 +1,148 @@
+"""Single steps for those who write their own loop: read, ack, nack, reject, reap."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from streamkit._core.errors import ServerUnavailable
+from streamkit._core.groups import Reject, Retry
+from streamkit.asyncio.batches import Batch
+from streamkit.asyncio.consuming import Consuming
+from streamkit.asyncio.deliveries import Delivery
+from streamkit.asyncio.keeping import Refused
+from streamkit.asyncio.lanes import GroupMissing
+from streamkit.asyncio.taking import SLICE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import timedelta
+
+    from streamkit.asyncio.connections import Link
+
+
+class Stepping(Consuming):
+    """A consumer without a loop: each delivery is held, and kept fresh, until it is settled."""
+
+    async def read(self, count: int, wait: float) -> list[Delivery[Any]]:
+        """Retries that are due, then new entries; waits for the first of them if there are none."""
+        until = time.monotonic() + wait
+        try:
+            while True:
+                link = await self.line.link()
+                await self.courses.join(link)
+                if self._holding is not None:
+                    await self._holding.look(link)
+                await self.taking.recover(link)
+                found = await self._late(link, count)
+                found += await self._new(link, count - len(found), 0.0)
+                left = until - time.monotonic()
+                if found or self.stopping.requested or left <= 0:
+                    self.line.answered()
+                    return found
+                found = await self._new(link, count, min(self.settling.until_due(left), SLICE))
+                if found:
+                    return found
+        except GroupMissing as event:
+            await self.overcome(event)
+            return []
+        except (ServerUnavailable, Refused) as event:
+            raise await self._failed(event) from None
+
+    async def _late(self, link: Link, count: int) -> list[Delivery[Any]]:
+        found = list[Delivery[Any]]()
+        while len(found) < count and (due := self.settling.due()) is not None:
+            batch = await self.taking.begin(link, *due)
+            if batch is not None:
+                found += self._take(batch)
+        return found
+
+    async def _new(self, link: Link, count: int, wait: float) -> list[Delivery[Any]]:
+        found, again = list[Delivery[Any]](), not wait
+        while len(found) < count:
+            batch = self.taking.next_ready()
+            if batch is None:
+                lane, again = self.taking.choose(again=again), False
+                if self.taking.looking:
+                    pass  # a read that was cancelled: its reply is due first
+                elif lane is not None:
+                    self.taking.look(link, lane, count - len(found))
+                elif wait > 0 and not found:
+                    if not self.courses.newest:
+                        await self.stopping.wait(min(wait, 0.1))
+                        break
+                    self.taking.look_waiting(link, count, wait)
+                    wait = 0.0
+                else:
+                    break
+                await link.flush()
+                batch = await self.taking.collect(link)
+            if batch is not None:
+                found += self._take(batch)
+        if self.settling.owes:  # what could not be decoded
+            await self.settling.flush(link)
+        return found
+
+    async def reap(self, count: int) -> list[Delivery[Any]]:
+        """Take over what nobody is handling, up to so many, and begin it."""
+        found = list[Delivery[Any]]()
+        try:
+            link = await self.line.link()
+            await self.courses.join(link)
+            await self.taking.sweep_all(link, count)
+            while len(found) < count and (suspect := self.taking.next_suspect()) is not None:
+                batch = await self.taking.begin(link, suspect.lane, suspect.entry_id)
+                if batch is not None:
+                    found += self._take(batch)
+            if self.settling.owes:
+                await self.settling.flush(link)
+        except GroupMissing as event:
+            await self.overcome(event)
+        except (ServerUnavailable, Refused) as event:
+            raise await self._failed(event) from None
+        return found
+
+    def _take(self, batch: Batch) -> list[Delivery[Any]]:
+        deliveries = self.taking.deliveries(batch)
+        for delivery in deliveries:
+            self.leases.keep(batch.lane, delivery._id)  # noqa: SLF001
+        self.leases.release(batch.hand)
+        return deliveries
+
+    async def ack(self, deliveries: Sequence[Delivery[Any]]) -> None:
+        """Settle deliveries as their handlers' return would."""
+        for delivery in deliveries:
+            self.leases.forgo(delivery._batch.lane, delivery._id)  # noqa: SLF001
+            self.finish(delivery)
+        await self._flush()
+
+    async def nack(self, deliveries: Sequence[Delivery[Any]], delay: timedelta | None) -> None:
+        """Have deliveries handled again."""
+        for delivery in deliveries:
+            self.leases.forgo(delivery._batch.lane, delivery._id)  # noqa: SLF001
+            self.settling.fail(delivery._batch.lane, delivery._id, Retry(delay=delay), delivery.attempt)  # noqa: SLF001
+        await self._flush()
+
+    async def reject(self, delivery: Delivery[Any], reason: str) -> None:
+        """Dead-letter a delivery."""
+        self.leases.forgo(delivery._batch.lane, delivery._id)  # noqa: SLF001
+        self.settling.fail(delivery._batch.lane, delivery._id, Reject(reason), delivery.attempt)  # noqa: SLF001
+        await self._flush()
+
+    async def _flush(self) -> None:
+        self.tell()
+        try:
+            await self.settling.flush(await self.line.link())
+            self.line.answered()
+        except GroupMissing as event:
+            await self.overcome(event)
+        except (ServerUnavailable, Refused) as event:
+            raise await self._failed(event) from None
+
+    async def _failed(self, event: ServerUnavailable | Refused) -> ServerUnavailable:
+        """Keep what is owed for the next step; the error to raise."""
+        if not isinstance(event, Refused) or event.moved:
+            self.settling.lost()
+            self.taking.lost()
+            await self.line.close()
+        return event.error if isinstance(event, Refused) else event

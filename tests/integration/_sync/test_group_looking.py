@@ -1,0 +1,87 @@
+# Generated from tests/integration/asyncio/test_group_looking.py by tools/generate_sync.py: do not edit.
+"""Looking at a group from outside: what is pending, and how far it lags behind."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import redis
+
+from streamkit import GroupConsumer, PartitionedStream, PendingEntry, Stream
+from tests.integration._sync._groups import GROUP, strand
+from tests.integration._sync._readers import key_of, midnight, raw, write
+
+
+def test_pending_entries_are_listed_oldest_first_whoever_holds_them(client: redis.Redis, name: str) -> None:
+    ids = write(client, name, *range(250))
+    strand(client, name, "a", 120)
+    strand(client, name, "b", 120)
+    client.xclaim(name, GROUP, "b", 0, [str(ids[0])])
+    found = list[PendingEntry]()
+    for entry in GroupConsumer(client, name, GROUP).pending():
+        assert entry.idle >= timedelta(0)
+        found.append(entry)
+    assert [entry.id for entry in found] == ids[:240]
+    assert [entry.consumer for entry in found] == ["b"] + ["a"] * 119 + ["b"] * 120
+    assert [entry.deliveries for entry in found] == [2] + [1] * 239
+    assert {entry.stream for entry in found} == {name}
+    assert max(entry.idle for entry in found) < timedelta(seconds=20)
+
+
+def test_where_there_is_no_group_nothing_is_pending_and_looking_makes_none(client: redis.Redis, name: str) -> None:
+    consumer = GroupConsumer(client, name, GROUP)
+    assert [entry.id for entry in consumer.pending()] == []
+    assert consumer.lag() == 0
+    assert client.exists(name) == 0
+    write(client, name, 1, 2)
+    assert [entry.id for entry in consumer.pending()] == []
+    assert consumer.lag() == 2
+    assert raw(client).xinfo_groups(name) == []
+
+
+def test_the_lag_counts_what_was_not_handed_out_yet(client: redis.Redis, name: str) -> None:
+    write(client, name, *range(10))
+    consumer = GroupConsumer(client, name, GROUP)
+    strand(client, name, "a", 4)
+    assert consumer.lag() == 6
+    strand(client, name, "a", 6)
+    assert consumer.lag() == 0
+    write(client, name, 10)
+    assert consumer.lag() == 1
+
+
+def test_where_the_server_does_not_know_it_says_so(client: redis.Redis, name: str) -> None:
+    ids = write(client, name, *range(10))
+    strand(client, name, "a", 4)
+    client.xdel(name, str(ids[6]))
+    consumer = GroupConsumer(client, name, GROUP)
+    assert consumer.lag() is None
+    # At the newest ID there is nothing to know.
+    strand(client, name, "a", 6)
+    assert consumer.lag() == 0
+    raw(client).xgroup_create(name, "middle", str(ids[3]))
+    assert GroupConsumer(client, name, "middle").lag() is None
+    other = f"{name}:other"
+    write(client, other, 1)
+    assert GroupConsumer(client, [other, name], "middle").lag() is None
+
+
+def test_the_lag_is_never_more_than_there_is(client: redis.Redis, name: str) -> None:
+    write(client, name, *range(100))
+    strand(client, name, "a", 10)
+    client.xtrim(name, maxlen=5, approximate=False)
+    assert GroupConsumer(client, name, GROUP).lag() == 5
+    client.xtrim(name, maxlen=0, approximate=False)
+    assert GroupConsumer(client, name, GROUP).lag() == 0
+
+
+def test_over_several_sources_and_partitions_it_is_the_sum(client: redis.Redis, name: str) -> None:
+    days = PartitionedStream(client, name, retention=timedelta(days=3))
+    for ago in (1, 0):
+        write(client, key_of(name, midnight(-ago)), 1, 2, at=midnight(-ago))
+    plain = Stream(client, f"{name}:plain")
+    plain.append({"n": 1})
+    strand(client, key_of(name, midnight(-1)), "a", 1)
+    consumer = GroupConsumer(client, [days, plain], GROUP)
+    assert consumer.lag() == 4
+    assert [entry.stream for entry in consumer.pending()] == [key_of(name, midnight(-1))]

@@ -1,0 +1,381 @@
+"""What dead, slow and stopped consumers leave behind, and who takes it over when."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+import streamkit.asyncio.taking
+from streamkit._core.scripts import CLAIM
+from streamkit.asyncio import Delivery, GroupConsumer, Observer, RetryPolicy
+from streamkit.testing import redis_server
+from tests.integration.asyncio._groups import (
+    GROUP,
+    QUICK,
+    Fields,
+    Seen,
+    consumers_in,
+    consuming,
+    letters_in,
+    of_size,
+    pending_in,
+    settled,
+    strand,
+)
+from tests.integration.asyncio._readers import raw, told, write
+from tests.integration.asyncio._runtime import pause, running, until
+from tests.integration.recording import Recorder
+
+pytestmark = pytest.mark.usefixtures("short_waits")
+
+LEASE = timedelta(seconds=0.4)
+LONG = timedelta(seconds=60)
+RELEASED = "streamkit:released"
+
+
+def consumer_of(
+    client: redis.asyncio.Redis,
+    name: str,
+    consumer: str | None = None,
+    *,
+    lease: timedelta = LEASE,
+    observer: Observer | None = None,
+    **options: Any,
+) -> GroupConsumer[Fields]:
+    """A consumer that is silent unless it has an observer."""
+    told = Observer() if observer is None else observer
+    return GroupConsumer(
+        client, name, GROUP, consumer, min_idle_time=lease, observer=told, **{"retry": QUICK, **options}
+    )
+
+
+async def deliveries_of(client: redis.asyncio.Redis, name: str) -> list[tuple[str, int]]:
+    """Who holds the pending entries, in their order, and how often each was delivered."""
+    return [(consumer, deliveries) for _, consumer, deliveries in await pending_in(client, name)]
+
+
+# What the dead leave ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_what_a_dead_consumer_held_is_taken_over_on_an_idle_stream(
+    client: redis.asyncio.Redis, name: str, concurrency: int
+) -> None:
+    await write(client, name, 1, 2, 3)
+    began = time.monotonic()
+    await strand(client, name, "dead", 3)
+    recorder, seen = Recorder(), Seen()
+    consumer = consumer_of(client, name, observer=recorder)
+
+    async def run() -> None:
+        await consumer.run(seen, concurrency=concurrency)
+
+    async with running(run, stop=consumer.stop):
+        await until(lambda: len(seen.handled) == 3)
+        assert time.monotonic() - began > LEASE.total_seconds()
+        await until(settled(client, name))
+    # It was delivered to the one that died, so this is the second start at most.
+    assert sorted(seen.tries) == [(1, 2), (2, 2), (3, 2)]
+    assert sum(count for _, count in recorder.of("on_claimed")) == 3
+
+
+async def test_what_a_former_process_of_the_same_name_held_is_found_at_once(
+    client: redis.asyncio.Redis, name: str
+) -> None:
+    await write(client, name, *range(230))
+    await strand(client, name, "worker", 220)
+    seen = Seen()
+    consumer = consumer_of(client, name, "worker", lease=LONG)
+    began = time.monotonic()
+    async with consuming(consumer, seen):
+        await until(settled(client, name))
+        assert time.monotonic() - began < LONG.total_seconds() / 2
+    assert sorted(seen.numbers) == list(range(230))
+    assert {attempt for number, attempt in seen.tries if number < 220} == {2}
+    assert {attempt for number, attempt in seen.tries if number >= 220} == {1}
+
+
+async def test_what_the_living_hold_is_left_alone(client: redis.asyncio.Redis, name: str) -> None:
+    await write(client, name, 1, 2)
+    (first, _) = await strand(client, name, "other", 2)
+    seen = Seen()
+    async with consuming(consumer_of(client, name), seen):
+        began = time.monotonic()
+        while time.monotonic() - began < 4 * LEASE.total_seconds():
+            # The other one keeps one of its two entries fresh.
+            await raw(client).xclaim(name, GROUP, "other", 0, [first], justid=True)
+            await pause(LEASE.total_seconds() / 8)
+        assert seen.tries == [(2, 2)]
+        assert await deliveries_of(client, name) == [("other", 1)]
+
+
+async def test_what_was_delivered_too_often_is_buried_and_the_rest_goes_on(
+    client: redis.asyncio.Redis, name: str
+) -> None:
+    await write(client, name, 1, 2, 3)
+    (_, pill, _) = await strand(client, name, "dead", 3)
+    await raw(client).xclaim(name, GROUP, "dead", 0, [pill], retrycount=3, idle=100_000, justid=True)
+    recorder, seen = Recorder(), Seen()
+    async with consuming(consumer_of(client, name, observer=recorder), seen):
+        await until(settled(client, name))
+    assert sorted(seen.tries) == [(1, 2), (3, 2)]
+    (letter,) = await letters_in(client, name)
+    assert (str(letter.entry_id), letter.cause.value, letter.attempt, letter.consumer) == (pill, "abandoned", 3, "dead")
+    assert letter.pairs == (b"n", b"2")
+    ((entry, cause, _, _),) = recorder.of("on_buried")
+    assert (entry.id, cause.value) == (pill, "abandoned")
+
+
+# What the slow keep -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_a_handler_of_ten_times_min_idle_is_not_run_twice(
+    client: redis.asyncio.Redis, name: str, concurrency: int
+) -> None:
+    lease = timedelta(seconds=0.3)
+    recorder = Recorder()
+
+    async def slowly(_: Delivery[Fields]) -> None:
+        await pause(10 * lease.total_seconds())
+
+    slow, quick = Seen(slowly), Seen()
+    one = consumer_of(client, name, lease=lease, observer=recorder)
+    other = consumer_of(client, name, lease=lease, observer=recorder)
+
+    async def run() -> None:
+        await one.run(slow, concurrency=concurrency)
+
+    async with running(run, stop=one.stop):
+        await write(client, name, 1)
+        await until(lambda: slow.numbers == [1])
+        async with consuming(other, quick):
+            await write(client, name, 2)
+            await until(lambda: slow.handled == [1])
+            await until(settled(client, name))
+    assert (slow.tries, quick.tries) == ([(1, 1)], [(2, 1)])
+    assert recorder.of("on_claimed") == recorder.of("on_lease_lost") == []
+
+
+async def test_what_was_fetched_does_not_age_while_the_first_is_slow(client: redis.asyncio.Redis, name: str) -> None:
+    count, slow_one = 400, 150
+    recorder = Recorder()
+
+    async def at_times(delivery: Delivery[Fields]) -> None:
+        if delivery.value["n"] == str(slow_one):
+            await pause(5 * LEASE.total_seconds())
+
+    seen, peers = Seen(at_times), Seen()
+    await write(client, name, *range(count))
+    async with consuming(consumer_of(client, name, observer=recorder), seen):
+        await until(lambda: slow_one in seen.numbers)
+        async with consuming(consumer_of(client, name, observer=recorder), peers):
+            await until(lambda: slow_one in seen.handled)
+            await until(settled(client, name))
+    assert sorted(seen.numbers + peers.numbers) == list(range(count))
+    assert {attempt for _, attempt in seen.tries + peers.tries} == {1}
+    assert recorder.of("on_claimed") == recorder.of("on_lease_lost") == []
+
+
+# What the stopped give back -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_what_a_stop_gives_back_is_taken_by_a_peer_at_once_as_new(
+    client: redis.asyncio.Redis, name: str, concurrency: int
+) -> None:
+    count, last_one = 300, 200
+    stopping: list[bool] = []
+
+    async def stop_amid(delivery: Delivery[Fields]) -> None:
+        if delivery.value["n"] == str(last_one):
+            one.stop()
+            stopping.append(True)
+
+    seen, peers = Seen(stop_amid), Seen()
+    one = consumer_of(client, name, "one", lease=LONG)
+    await write(client, name, *range(count))
+
+    async def run() -> None:
+        await one.run(seen, concurrency=concurrency)
+
+    async with running(run) as first:
+        await first.result()
+    assert stopping == [True]
+    # Given back, its count put back; the consumer that is gone is not in the group any more.
+    left = await deliveries_of(client, name)
+    assert left
+    assert set(left) == {(RELEASED, 0)}
+    assert "one" not in await consumers_in(client, name)
+    began = time.monotonic()
+    async with consuming(consumer_of(client, name, lease=LONG), peers):
+        await until(settled(client, name))
+        assert time.monotonic() - began < LONG.total_seconds() / 4
+    assert sorted(seen.numbers + peers.numbers) == list(range(count))
+    assert {attempt for _, attempt in seen.tries + peers.tries} == {1}
+
+
+async def test_a_retry_of_a_stopped_consumer_reaches_a_peer_no_earlier_than_its_delay(
+    client: redis.asyncio.Redis, name: str
+) -> None:
+    delay, lease = timedelta(seconds=1.2), timedelta(seconds=2)
+    policy = RetryPolicy(max_deliveries=3, backoff=[delay])
+    times: list[float] = []
+
+    async def fail(_: Delivery[Fields]) -> None:
+        times.append(time.monotonic())
+        one.stop()
+        raise ValueError
+
+    async def note(_: Delivery[Fields]) -> None:
+        times.append(time.monotonic())
+
+    one = consumer_of(client, name, "one", lease=lease, retry=policy)
+    seen = Seen(note)
+    await write(client, name, 1)
+    async with running(one.run, fail) as first:
+        await first.result()
+    assert await deliveries_of(client, name) == [(RELEASED, 1)]
+    async with consuming(consumer_of(client, name, lease=lease, retry=policy), seen):
+        await until(settled(client, name))
+    assert seen.tries == [(1, 2)]
+    failed, again = times
+    assert delay.total_seconds() - 0.01 <= again - failed < 2 * lease.total_seconds()
+
+
+# The sweep ----------------------------------------------------------------------------------------------------------
+
+
+async def test_taking_over_counts_no_delivery_until_a_handler_starts(client: redis.asyncio.Redis, name: str) -> None:
+    await write(client, name, *range(5))
+    await strand(client, name, "dead", 5)
+
+    async def wait(_: Delivery[Fields]) -> None:
+        began = time.monotonic()
+        while not going_on and time.monotonic() - began < 10:
+            await pause(0.01)
+
+    going_on: list[bool] = []
+    for round_ in range(2):
+        # Taken over, and given back by a stop, again and again: only what was begun counts.
+        seen = Seen(wait)
+        one = consumer_of(client, name, f"worker{round_}")
+        async with consuming(one, seen):
+            await until(of_size(seen.tries, 1))
+            assert await deliveries_of(client, name) == [(one.name, 2)] + [(one.name, 1)] * (4 - round_)
+            one.stop()
+            going_on.append(True)
+        going_on.clear()
+        assert seen.tries == [(round_, 2)]
+        assert await deliveries_of(client, name) == [(RELEASED, 1)] * (4 - round_)
+    going_on.append(True)
+    last = Seen()
+    async with consuming(consumer_of(client, name), last):
+        await until(settled(client, name))
+    assert last.tries == [(2, 2), (3, 2), (4, 2)]
+
+
+async def test_a_sweep_costs_the_same_however_far_it_got() -> None:
+    count = 100_000
+    settings = {"slowlog-log-slower-than": "0", "slowlog-max-len": "20000"}
+    with redis_server(settings=settings) as url:
+        async with redis.asyncio.Redis.from_url(url) as client:
+            await fill(client, "s", count)
+            await strand_all(client, "s", "busy", count)
+            await raw(client).slowlog_reset()
+            seen = Seen()
+            async with consuming(consumer_of(client, "s", lease=LONG), seen):
+                # All pages but the last tell where to go on.
+                async def swept() -> bool:
+                    return len(await claims(client)) >= count // 100
+
+                await until(swept)
+                assert await write(client, "s", count)
+                await until(lambda: seen.tries == [(count, 1)])
+            took = await claims(client)
+            assert len(took) <= count // 100 + 1
+            early, late = sorted(took[:200])[100], sorted(took[-200:])[100]
+            assert late < 3 * early + 200, f"{early} us at first, {late} us at the end"
+            assert await client.xlen("s") == count + 1
+            assert len(set(await deliveries_of(client, "s"))) == 1
+
+
+async def test_of_a_large_heap_of_abandoned_entries_only_some_are_held_at_a_time() -> None:
+    count = 100_000
+    with redis_server() as url:
+        async with redis.asyncio.Redis.from_url(url) as client:
+            await fill(client, "s", count)
+            await strand_all(client, "s", "dead", count)
+            most: list[int] = []
+
+            async def look(_: Delivery[Fields]) -> None:
+                if len(seen.tries) % 100 == 0:
+                    consumers = await raw(client).xinfo_consumers("s", GROUP)
+                    most.extend(each["pending"] for each in consumers if each["name"] == b"worker")
+                    if len(seen.tries) >= 2000:
+                        one.stop()
+
+            seen = Seen(look)
+            one = consumer_of(client, "s", "worker")
+            async with running(one.run, seen, stop=one.stop) as run:
+                # New entries are handled meanwhile.
+                await until(lambda: len(seen.tries) > 300)
+                await write(client, "s", count)
+                await until(lambda: count in seen.numbers)
+                await run.result()
+            # A page that waits, one that is handled and not acked yet.
+            assert max(most) <= 250
+            assert len(set(seen.numbers)) == len(seen.numbers)
+            assert (await raw(client).xpending("s", GROUP))["pending"] == count + 1 - len(seen.numbers)
+
+
+async def test_consumers_that_hold_nothing_and_are_silent_for_long_are_removed(
+    client: redis.asyncio.Redis, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamkit.asyncio.taking, "RETIRE_AFTER_MS", 0)
+    lease = timedelta(seconds=0.1)
+    await write(client, name, 1, 2)
+    await strand(client, name, "holding", 1)
+    for silent in ("silent", "mute"):
+        await raw(client).xgroup_createconsumer(name, GROUP, silent)
+
+    async def long_silent() -> bool:
+        consumers = await raw(client).xinfo_consumers(name, GROUP)
+        return all(each["idle"] > 10 * lease.total_seconds() * 1000 for each in consumers)
+
+    await until(long_silent)
+    # One of them is heard of again.
+    await raw(client).xreadgroup(GROUP, "holding", {name: "0"})
+    await raw(client).xgroup_createconsumer(name, GROUP, "fresh")
+    recorder, seen = Recorder(), Seen()
+    async with consuming(consumer_of(client, name, "worker", lease=lease, observer=recorder), seen):
+        await until(told(recorder, "on_retired"))
+        assert await consumers_in(client, name) == {"worker", "holding", "fresh"}
+    ((stream, group, names),) = recorder.of("on_retired")
+    assert (stream, group, sorted(names)) == (name, GROUP, ["mute", "silent"])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+async def fill(client: redis.asyncio.Redis, key: str, count: int) -> None:
+    """Write so many numbers at once."""
+    script = "for i = 0, ARGV[1] - 1 do redis.call('XADD', KEYS[1], '*', 'n', i) end"
+    await raw(client).eval(script, 1, key, count)
+
+
+async def strand_all(client: redis.asyncio.Redis, key: str, consumer: str, count: int) -> None:
+    """Have a consumer read so many, and go with them."""
+    for _ in range(count // 5000):
+        await strand(client, key, consumer, 5000)
+
+
+async def claims(client: redis.asyncio.Redis) -> list[int]:
+    """What each page of the sweep took, in microseconds, in order."""
+    commands = await raw(client).slowlog_get(20_000)
+    sha = CLAIM.sha.encode()
+    return [each["duration"] for each in reversed(commands) if sha in each["command"]]

@@ -1,0 +1,329 @@
+"""How a consumer is stopped: what is in hand is finished and acked, the rest is at once its peers', and it leaves."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from streamkit.asyncio import (
+    Delivery,
+    GroupConsumer,
+    InvalidArgument,
+    JsonCodec,
+    Retry,
+    RetryPolicy,
+    Stream,
+    TextCodec,
+    stop_on_signals,
+)
+from streamkit.testing import redis_server
+from tests.integration.asyncio._groups import (
+    GROUP,
+    LEASE,
+    Batches,
+    Fields,
+    Seen,
+    consumers_in,
+    consuming,
+    milliseconds,
+    pending_in,
+    settled,
+)
+from tests.integration.asyncio._readers import limited, told, write
+from tests.integration.asyncio._runtime import pause, running, until
+from tests.integration.asyncio.test_reader_stop import Frozen
+from tests.integration.recording import Recorder
+
+LIMIT = 1.0
+RELEASED = "streamkit:released"
+
+
+async def many(client: redis.asyncio.Redis, name: str, count: int) -> None:
+    """Append many entries with a number each."""
+    assert await Stream(client, name).append_many({"n": n} for n in range(count)) == count
+
+
+def from_another_thread(stop: Callable[[], None]) -> None:
+    thread = threading.Thread(target=stop)
+    thread.start()
+    thread.join()
+
+
+async def test_an_idle_consumer_ends_within_a_second_and_leaves(client: redis.asyncio.Redis, name: str) -> None:
+    await write(client, name, 1)
+    consumer, seen = GroupConsumer(client, name, GROUP, "a"), Seen()
+    async with consuming(consumer, seen) as run:
+        await until(lambda: seen.handled == [1])
+        await until(settled(client, name))
+        assert await consumers_in(client, name) == {"a"}
+        asked = time.monotonic()
+        from_another_thread(consumer.stop)
+        await run.result()
+    assert time.monotonic() - asked < LIMIT
+    assert await consumers_in(client, name) == set()
+
+
+@pytest.mark.usefixtures("short_waits")
+async def test_stopped_before_it_runs_it_handles_nothing_and_then_runs_again(
+    client: redis.asyncio.Redis, name: str
+) -> None:
+    await write(client, name, 1)
+    consumer, seen = GroupConsumer(client, name, GROUP, "a"), Seen()
+    consumer.stop()
+    await consumer.run(seen)
+    assert seen.handled == []
+    assert await consumers_in(client, name) == set()
+    async with consuming(consumer, seen):
+        await until(lambda: seen.handled == [1])
+
+
+@pytest.mark.usefixtures("short_waits")
+async def test_stopped_by_its_handler_it_handles_no_other_entry(client: redis.asyncio.Redis, name: str) -> None:
+    await many(client, name, 1000)
+
+    async def handle(delivery: Delivery[Fields]) -> None:
+        if delivery.value["n"] in {"500", "700"}:
+            consumer.stop()
+
+    consumer, seen = GroupConsumer(client, name, GROUP, "a"), Seen(handle)
+    for last in (500, 700):
+        with limited(consumer):
+            await consumer.run(seen)
+        assert max(seen.handled) == last
+        assert await consumers_in(client, name) == {RELEASED}
+    # What was given back comes among the new ones: each once, and none is counted as tried before.
+    async with consuming(consumer, seen):
+        await until(lambda: len(seen.handled) == 1000)
+    assert sorted(seen.tries) == [(n, 1) for n in range(1000)]
+    assert await pending_in(client, name) == []
+
+
+@pytest.mark.usefixtures("short_waits")
+async def test_stopped_by_another_thread_a_busy_consumer_acks_all_it_handled(
+    client: redis.asyncio.Redis, name: str
+) -> None:
+    await many(client, name, 3000)
+
+    async def handle(delivery: Delivery[Fields]) -> None:
+        if int(delivery.value["n"]) > 500:
+            await pause(0.001)
+
+    consumer, seen = GroupConsumer(client, name, GROUP, "a"), Seen(handle)
+    async with consuming(consumer, seen) as run:
+        await until(lambda: len(seen.handled) > 600)
+        from_another_thread(consumer.stop)
+        await run.result()
+    assert seen.handled == list(range(len(seen.handled)))
+    released = await pending_in(client, name)
+    assert {(holder, count) for _, holder, count in released} == {(RELEASED, 0)}
+    # Acked, given back, or not handed out yet.
+    fresh = await GroupConsumer(client, name, GROUP).lag()
+    assert len(seen.handled) + len(released) + (fresh or 0) == 3000
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+async def test_a_signal_lets_the_entry_in_hand_be_finished_and_acked(
+    client: redis.asyncio.Redis, name: str, number: signal.Signals
+) -> None:
+    await many(client, name, 100)
+    former = signal.getsignal(number)
+
+    async def handle(delivery: Delivery[Fields]) -> None:
+        if delivery.value["n"] == "50":
+            signal.raise_signal(number)
+
+    consumer, seen = GroupConsumer(client, name, GROUP, "a"), Seen(handle)
+    with stop_on_signals(consumer), limited(consumer):
+        await consumer.run(seen)
+    assert seen.handled == list(range(51))
+    assert signal.getsignal(number) is former
+    assert {holder for _, holder, _ in await pending_in(client, name)} <= {RELEASED}
+
+
+async def test_amid_slow_handlers_the_one_in_hand_is_finished_and_a_peer_has_the_rest_within_a_second(
+    client: redis.asyncio.Redis, name: str
+) -> None:
+    await many(client, name, 500)
+    slow, gone = threading.Event(), threading.Event()
+
+    async def dawdle(delivery: Delivery[Fields]) -> None:
+        if int(delivery.value["n"]) == 300:  # of a read of many
+            slow.set()
+            await until(gone.is_set)
+
+    one, two = Seen(dawdle), Seen()
+    first = GroupConsumer(client, name, GROUP, "one", min_idle_time=LEASE)
+    second = GroupConsumer(client, name, GROUP, "two", min_idle_time=LEASE)
+    async with consuming(first, one) as run:
+        await until(slow.is_set)
+        async with consuming(second, two):
+
+            async def idle() -> bool:
+                holders = {holder for _, holder, _ in await pending_in(client, name)}
+                return await second.lag() == 0 and holders == {"one"}
+
+            await until(idle)
+            held = await pending_in(client, name)
+            asked = time.monotonic()
+            first.stop()
+            gone.set()
+            await run.result()
+            await until(lambda: len(one.handled) + len(two.handled) == 500)
+            took = time.monotonic() - asked
+    assert len(held) > 1
+    assert took < LIMIT
+    assert sorted(one.tries + two.tries) == [(n, 1) for n in range(500)]
+    assert await pending_in(client, name) == []
+    assert await consumers_in(client, name) == {RELEASED}
+
+
+@pytest.mark.usefixtures("short_waits")
+async def test_retries_that_wait_are_given_back_with_their_wait(client: redis.asyncio.Redis, name: str) -> None:
+    await write(client, name, 1, 2)
+
+    async def fail(delivery: Delivery[Fields]) -> None:
+        raise Retry
+
+    retry = RetryPolicy(backoff=milliseconds(1000))
+    one, two = Seen(fail), Seen()
+    first = GroupConsumer(client, name, GROUP, "one", min_idle_time=LEASE, retry=retry)
+    async with consuming(first, one):
+        await until(lambda: len(one.tries) == 2)
+        failed = time.monotonic()
+    assert await consumers_in(client, name) == {RELEASED}
+    async with consuming(GroupConsumer(client, name, GROUP, "two", min_idle_time=LEASE, retry=retry), two):
+        await until(lambda: len(two.handled) == 2)
+        took = time.monotonic() - failed
+    assert sorted(two.tries) == [(1, 2), (2, 2)]
+    # Not before its time; where that is longer than min_idle_time, after that.
+    assert took >= LEASE.total_seconds() * 0.9
+
+
+@pytest.mark.usefixtures("short_waits")
+async def test_interrupted_from_outside_it_acks_what_was_handled_and_gives_back_the_rest(
+    client: redis.asyncio.Redis, name: str
+) -> None:
+    await many(client, name, 300)
+    begun = threading.Event()
+
+    async def dawdle(delivery: Delivery[Fields]) -> None:
+        if delivery.value["n"] == "200":
+            begun.set()
+            while True:
+                await pause(0.01)
+
+    one, two = Seen(dawdle), Seen()
+    async with consuming(GroupConsumer(client, name, GROUP, "one", min_idle_time=LEASE), one) as run:
+        await until(begun.is_set)
+        await run.interrupt()
+    assert one.handled == list(range(200))
+    left = await pending_in(client, name)
+    assert {holder for _, holder, _ in left} == {RELEASED}
+    # The one in hand counts as tried.
+    assert [count for _, _, count in left] == [1] + [0] * (len(left) - 1)
+    async with consuming(GroupConsumer(client, name, GROUP, "two", min_idle_time=LEASE), two):
+        await until(lambda: len(two.handled) == 100)
+    assert sorted(two.tries) == [(200, 2)] + [(n, 1) for n in range(201, 300)]
+
+
+@pytest.mark.usefixtures("short_waits")
+async def test_interrupted_in_a_batch_it_gives_back_the_batch(client: redis.asyncio.Redis, name: str) -> None:
+    await many(client, name, 300)
+    begun = threading.Event()
+    batches = Batches()
+
+    async def dawdle(deliveries: Any) -> None:
+        await batches(deliveries)
+        if len(batches.tries) > 100:
+            begun.set()
+            while True:
+                await pause(0.01)
+
+    consumer = GroupConsumer(client, name, GROUP, "one", min_idle_time=LEASE)
+    async with running(consumer.run_batches, dawdle, stop=consumer.stop) as run:
+        await until(begun.is_set)
+        await run.interrupt()
+    handled = sum(len(batch) for batch in batches.batches[:-1])
+    left = await pending_in(client, name)
+    assert {holder for _, holder, _ in left} == {RELEASED}
+    assert [count for _, _, count in left][: len(batches.batches[-1])] == [1] * len(batches.batches[-1])
+    seen = Seen()
+    async with consuming(GroupConsumer(client, name, GROUP, "two", min_idle_time=LEASE), seen):
+        await until(lambda: len(seen.handled) == 300 - handled)
+    assert sorted(seen.numbers) == list(range(handled, 300))
+
+
+@pytest.mark.parametrize("codec", [TextCodec(), JsonCodec(loads=int)], ids=["text", "bytes"])
+async def test_interrupted_while_it_waits_it_leaves(client: redis.asyncio.Redis, name: str, codec: Any) -> None:
+    source: Any = Stream(client, name, codec=codec)
+    value: Any = 1 if isinstance(codec, JsonCodec) else {"n": "1"}
+    found = list[Any]()
+
+    async def handle(delivery: Delivery[Any]) -> None:
+        found.append((delivery.value, delivery.attempt))
+
+    await source.append(value)
+    recorder = Recorder()
+    consumer = GroupConsumer(client, source, GROUP, "one", min_idle_time=LEASE, observer=recorder)
+    async with consuming(consumer, handle) as run:
+        await until(lambda: len(found) == 1)
+        await until(settled(client, name))
+        await pause(0.05)
+        await run.interrupt()
+    await source.append(value)
+    assert await consumers_in(client, name) == set()
+    assert recorder.of("on_unsettled") == []
+    async with consuming(GroupConsumer(client, source, GROUP, "two", min_idle_time=LEASE), handle):
+        await until(lambda: len(found) == 2)
+    assert found == [(value, 1)] * 2
+
+
+@pytest.mark.usefixtures("short_waits")
+async def test_one_object_runs_one_loop_at_a_time(client: redis.asyncio.Redis, name: str) -> None:
+    consumer, seen = GroupConsumer(client, name, GROUP, "a"), Seen()
+    async with consuming(consumer, seen):
+        await write(client, name, 1)
+        await until(lambda: seen.handled == [1])
+        for again in (consumer.run, consumer.run_batches):
+            with pytest.raises(InvalidArgument, match="'a' is at work already; make another GroupConsumer"):
+                await again(seen)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        with pytest.raises(InvalidArgument, match="is at work already"):
+            await consumer.__aenter__()
+        await write(client, name, 2)
+        await until(lambda: seen.handled == [1, 2])
+
+
+async def test_stopped_while_the_server_does_not_answer_it_says_what_is_not_settled(name: str) -> None:
+    recorder, seen = Recorder(), Seen()
+    with redis_server() as url:
+        async with redis.asyncio.Redis.from_url(url) as client:
+            await write(client, name, 1, 2)
+            frozen = Frozen((await client.info("server"))["process_id"])
+
+            async def handle(delivery: Delivery[Fields]) -> None:
+                if delivery.value["n"] == "2":
+                    await until(seen_both.is_set)
+
+            seen_both = threading.Event()
+            work = Seen(handle)
+            consumer = GroupConsumer(client, name, GROUP, "a", min_idle_time=LEASE, observer=recorder)
+            async with consuming(consumer, work) as run:
+                await until(lambda: len(work.tries) == 2)
+                with frozen:
+                    asked = time.monotonic()
+                    consumer.stop()
+                    seen_both.set()
+                    await run.result()
+                    took = time.monotonic() - asked
+            assert took < LIMIT
+            assert told(recorder, "on_unsettled")()
+            # The server may have got the acks all the same, once it goes on; what it has not comes again.
+            async with consuming(GroupConsumer(client, name, GROUP, "b", min_idle_time=LEASE), seen):
+                await until(settled(client, name))
+            assert set(seen.numbers) <= {1, 2}
