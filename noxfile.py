@@ -117,7 +117,8 @@ def lock(session: nox.Session, *arguments: str) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Both type checkers, strict, over everything; and what a user's checker knows of the public names."""
-    install(session, "--editable", ".[embedded,hiredis]", groups=("docs", "examples", "nox", "test", "typing"))
+    groups = ("browser", "docs", "examples", "nox", "test", "typing")
+    install(session, "--editable", ".[embedded,hiredis]", groups=groups)
     session.run("mypy", *existing(*CODE))
     session.run("mypy", "--python-version", "3.10", "src")
     session.run("pyright", "--pythonpath", session.virtualenv.bin + "/python")
@@ -129,7 +130,7 @@ def typing(session: nox.Session) -> None:
 @nox.session(python=CURRENT)
 def tests(session: nox.Session) -> None:
     """All tests and the documentation's examples, with the newest redis-py; then the coverage."""
-    install(session, "--editable", ".[embedded,hiredis]", groups=("examples", "lint", "test"))
+    install(session, "--editable", ".[embedded,hiredis]", groups=("browser", "examples", "lint", "test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", report(session, "tests"), *session.posargs)
     if session.posargs:
@@ -143,7 +144,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=[version for version in FOUND if version != CURRENT], default=False)
 def tests_other(session: nox.Session) -> None:
     """The tests on the other Pythons of this machine."""
-    install(session, "--editable", ".[embedded,hiredis]", groups=("examples", "lint", "test"))
+    install(session, "--editable", ".[embedded,hiredis]", groups=("browser", "examples", "lint", "test"))
     session.run("pytest", report(session, "other"), *session.posargs)
 
 
@@ -168,7 +169,7 @@ def tests_lowest(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Time streamkit against hand-written loops over one server; fails for a promised ratio that is missed."""
-    install(session, "--editable", ".[embedded,hiredis]")
+    install(session, "--editable", ".[embedded,hiredis]", groups=("bench",))
     session.run("python", "-m", "benchmarks", "--check", *session.posargs)
 
 

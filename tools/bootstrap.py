@@ -1,6 +1,7 @@
-"""Set everything up in `.venv`, then run the temperature pipeline or the tests.
+"""Set everything up in `.venv`, then run the temperature pipeline, the orders page or the tests.
 
     python3 tools/bootstrap.py pipeline [--days 3 ...]
+    python3 tools/bootstrap.py orders [--port 8765 ...]
     python3 tools/bootstrap.py test [-s docs ...]
 
 Needs Python 3.11 and nothing else: not even pip, which some distributions leave out. The pip used is the wheel in
@@ -12,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -25,10 +27,13 @@ CONSTRAINTS = ROOT / "tools" / "constraints.txt"
 PIP = ROOT / "tools" / "vendor" / "pip-26.3-py3-none-any.whl"
 PIP_SHA256 = "f3b60b20ffaadd4415ed7957212a38ac63fa4c5fa375bd0f4a797777940fad13"
 
+EXAMPLES = ["--editable", f"{ROOT}[embedded,hiredis]", "--group", f"{ROOT}/pyproject.toml:examples"]
 INSTALLS = {
-    "pipeline": ["--editable", f"{ROOT}[embedded,hiredis]", "--group", f"{ROOT}/pyproject.toml:examples"],
+    "pipeline": EXAMPLES,
+    "orders": EXAMPLES,
     "test": ["--group", f"{ROOT}/pyproject.toml:nox"],
 }
+PROGRAMS = {"pipeline": "examples.temperatures.pipeline", "orders": "examples.orders"}
 USAGE = f"usage: python3 tools/bootstrap.py {{{','.join(INSTALLS)}}} [arguments for it]"
 
 
@@ -81,6 +86,14 @@ def totals() -> str:
     return f"tests: {counts['tests'] - failed - counts['skipped']} passed, {failed} failed, {counts['skipped']} skipped"
 
 
+def run_to_its_end(command: list[str], environment: dict[str, str]) -> int:
+    """Run a program of the examples. Ctrl-C and signals are for it: it has servers to end."""
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: process.terminate())
+        return process.wait()
+
+
 def main(arguments: list[str]) -> int:
     """Run one of the commands."""
     if sys.version_info < (3, 11):
@@ -92,10 +105,10 @@ def main(arguments: list[str]) -> int:
     command, *rest = arguments
     python = set_up(command)
     environment = {**os.environ, "PATH": os.pathsep.join([str(python.parent), os.environ.get("PATH", os.defpath)])}
-    if command == "pipeline":
+    if command in PROGRAMS:
         # As a module: a script's own directory would come first in sys.path, with its inspect.py before Python's.
-        module = [str(python), "-m", "examples.temperatures.pipeline", *rest]
-        return subprocess.run(module, cwd=ROOT, env=environment, check=False).returncode
+        module = [str(python), "-m", PROGRAMS[command], *rest]
+        return run_to_its_end(module, environment)
     shutil.rmtree(REPORTS, ignore_errors=True)
     status = subprocess.run([str(python), "-m", "nox", *rest], cwd=ROOT, env=environment, check=False).returncode
     if REPORTS.is_dir():

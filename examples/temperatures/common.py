@@ -1,31 +1,42 @@
-"""What the programs of this example share: the streams and keys by name, the server to use, how to fail politely."""
+"""What the programs of this example share: the streams and keys by name, and what every example's programs do."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import signal
-import subprocess
-import sys
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-import redis
-
-from streamkit import CappedStream, DataclassCodec, PartitionedStream, Period, StreamkitError
-from streamkit.testing import redis_server
+from examples import common
+from examples.common import REDIS_URL, STOPPED, Request, argument_parser, connected, note, run
+from streamkit import CappedStream, DataclassCodec, PartitionedStream, Period
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import redis
+
+__all__ = [
+    "AGGREGATING_STATE",
+    "AVERAGES",
+    "AVERAGES_CODEC",
+    "AVERAGES_STATE",
+    "READINGS",
+    "REDIS_URL",
+    "STOPPED",
+    "Child",
+    "HourlyAverage",
+    "Request",
+    "argument_parser",
+    "averages_stream",
+    "connected",
+    "note",
+    "readings_stream",
+    "run",
+]
 
 READINGS = "temps"
 AVERAGES = "temps:averages"
 AGGREGATING_STATE = "aggregating_consumer_state"
 AVERAGES_STATE = "averages_consumer_state"
-REDIS_URL = "STREAMKIT_REDIS_URL"
 
 # A real sensor's readings are never dated ahead of the clock, and this could stay at its default. Ours are invented:
 # ten days of them, from today on, in a few seconds.
@@ -55,85 +66,8 @@ def averages_stream(client: redis.Redis) -> CappedStream[HourlyAverage]:
     return CappedStream(client, AVERAGES, maxlen=120, approximate=True, codec=AVERAGES_CODEC)
 
 
-def argument_parser(description: str | None, *, private: bool = False) -> argparse.ArgumentParser:
-    """A parser that shows a program's docstring as its help, and knows --redis-url unless the server is private."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    if not private:
-        parser.add_argument(
-            "--redis-url",
-            metavar="URL",
-            default=os.environ.get(REDIS_URL),
-            help=f"the server, such as redis://localhost:6379/0; default: {REDIS_URL}, or else a private server",
-        )
-    return parser
-
-
-@contextmanager
-def connected(url: str | None) -> Iterator[tuple[redis.Redis, str]]:
-    """A client for the server at this URL, and the URL; without one, for a private server that is ended at the end."""
-    with ExitStack() as stack:
-        if not url:
-            with deaf_to_ctrl_c():
-                url = stack.enter_context(redis_server())
-            note(f"Started a private server that ends with this program; share it: --redis-url {url}")
-        try:
-            client = redis.Redis.from_url(url)
-        except ValueError as error:
-            sys.exit(f"error: {url!r} is no URL of a server: {error}")
-        yield stack.enter_context(client), url
-
-
-@contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes started in here do not hear Ctrl-C: the program that started them ends them, in its own order."""
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, former)
-
-
-class Child(subprocess.Popen[bytes]):
-    """Another program of this example, running in a process of its own; leaving its ``with`` block ends it."""
+class Child(common.Child):
+    """Another program of this example."""
 
     def __init__(self, script: str, *arguments: str, url: str) -> None:
-        self.script = script
-        command = [sys.executable, str(Path(__file__).with_name(script)), *arguments]
-        try:
-            with deaf_to_ctrl_c():
-                super().__init__(command, env={**os.environ, REDIS_URL: url})
-        except KeyboardInterrupt:  # pressed meanwhile
-            self.kill()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        """End it, the hard way if need be."""
-        self.terminate()
-        try:
-            self.wait(5)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            self.wait()
-
-
-def note(message: str) -> None:
-    """Say something beside a program's output."""
-    print(message, file=sys.stderr, flush=True)
-
-
-def run(main: Callable[[], int]) -> NoReturn:
-    """Run a program and exit; what went wrong is told in one line, and a signal to end lets it clean up."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda signum, _: sys.exit(128 + signum))
-    try:
-        sys.exit(main())
-    except (StreamkitError, redis.RedisError) as error:
-        sys.exit(f"error: {error}")
-    except ModuleNotFoundError as error:
-        sys.exit(f"error: {error}; the example needs: pip install rich matplotlib")
-    except BrokenPipeError:
-        # Whoever read our output has seen enough (`... | head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        super().__init__(Path(__file__).with_name(script), *arguments, url=url)

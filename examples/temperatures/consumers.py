@@ -13,7 +13,6 @@ import sys
 if not __package__:  # run as a file: this directory's inspect.py must not pass for Python's own
     sys.path[0] = sys.path[0].removesuffix("/examples/temperatures")
 
-import signal
 import time
 from typing import TYPE_CHECKING
 
@@ -22,9 +21,6 @@ from streamkit import stop_on_signals
 
 if TYPE_CHECKING:
     import redis
-
-STOPPED = {0, -signal.SIGTERM, 128 + signal.SIGTERM}
-"""How a consumer ends that was asked to: after saving, or before it had begun."""
 
 
 def prepare(client: redis.Redis, partition: str | None) -> bool:
@@ -43,20 +39,10 @@ def prepare(client: redis.Redis, partition: str | None) -> bool:
     return False
 
 
-class Request:
-    """Whether a signal has asked us to end."""
-
-    made = False
-
-    def stop(self) -> None:
-        """What the signal does."""
-        self.made = True
-
-
 def watch(url: str, partition: str | None) -> int:
     """Run both until one of them ends, or a signal asks for it; then end the other."""
     where = [] if partition is None else [partition]
-    request = Request()
+    request = common.Request()
     with (
         stop_on_signals(request),
         common.Child("averages_consumer.py", url=url) as averages,
@@ -66,7 +52,7 @@ def watch(url: str, partition: str | None) -> int:
             time.sleep(0.05)
         averages.terminate()
         aggregating.terminate()
-    failed = [child for child in (averages, aggregating) if child.returncode not in STOPPED]
+    failed = [child for child in (averages, aggregating) if child.returncode not in common.STOPPED]
     for child in failed:
         common.note(f"{child.script} ended with status {child.returncode}; without a partition, consumers.py resumes.")
     return 1 if failed else 0
