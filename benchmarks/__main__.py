@@ -12,6 +12,8 @@ import redis.asyncio
 
 from benchmarks.aggregating import contests as aggregating
 from benchmarks.appending import contests as appending
+from benchmarks.consuming import contests as consuming
+from benchmarks.consuming.libraries import show_libraries
 from benchmarks.contest import Contest, Result
 from benchmarks.latency.report import show_latencies
 from benchmarks.machine import describe, require_hiredis
@@ -21,7 +23,7 @@ from benchmarks.table import show
 from benchmarks.timing import hold
 from streamkit.testing import redis_server
 
-SUBJECTS = ("append", "aggregate", "latency")
+SUBJECTS = ("append", "aggregate", "group", "libraries", "latency")
 
 
 def _arguments() -> argparse.Namespace:
@@ -55,6 +57,10 @@ def _contests(url: str, client: redis.Redis, count: int, subjects: Sequence[str]
             work = aggregating.Aggregation(client, readings)
             yield aggregating.synchronous(client, work)
             yield aggregating.asynchronous(loop, own, work)
+        if "group" in subjects:
+            events = consuming.Events(client, 2 * count)
+            yield consuming.synchronous(client, events)
+            yield consuming.asynchronous(loop, own, events)
 
 
 def _run(url: str, arguments: argparse.Namespace) -> list[Result]:
@@ -71,6 +77,9 @@ def _run(url: str, arguments: argparse.Namespace) -> list[Result]:
             if results:
                 print()
                 show(results)
+            if "libraries" in subjects:
+                print()
+                show_libraries(client, url, rounds=3)
             if "latency" in subjects:
                 print()
                 show_latencies(client, arguments.rounds)

@@ -13,10 +13,14 @@ TEMPERATURES = f"{MARK}:temps"
 AVERAGES = f"{MARK}:averages"
 STATE = f"{MARK}:aggregating_consumer_state"
 PLAIN = f"{MARK}:plain"
+EVENTS = f"{MARK}:events"
+GROUP = f"{MARK}:group"
 
 RETENTION = timedelta(days=2)
 MAX_AHEAD = timedelta(days=14)
 AVERAGES_KEPT = 1000
+PAGE = 200
+"""What a GroupConsumer reads at once."""
 BATCH = 1000
 """Entries in one pipeline, or in one read: for the rivals and for streamkit."""
 

@@ -1,4 +1,4 @@
-"""From the moment XADD is sent until the loop of a reader that waits on an idle stream has the entry in hand."""
+"""From the moment XADD is sent until a loop that waits on an idle stream has the entry in hand."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import redis
 
 from benchmarks.aggregating.rivals import entries_of
-from benchmarks.names import PLAIN, STATE
-from streamkit import NEW, CheckpointedReader, Observer
+from benchmarks.names import GROUP, PLAIN, STATE
+from streamkit import NEW, CheckpointedReader, Delivery, GroupConsumer, Observer
+from streamkit._core.keys import companion
 
 PAUSE = 0.01
 """Seconds between two entries: the reader is back at waiting by then."""
@@ -55,6 +56,31 @@ def bare_loop(client: redis.Redis, arrivals: Arrivals) -> None:
                 return
 
 
+def group_loop(client: redis.Redis, arrivals: Arrivals) -> None:
+    """A GroupConsumer, which acks each entry that finds it idle."""
+    consumer = GroupConsumer(client, PLAIN, GROUP, start=NEW, observer=Observer())
+
+    def handle(delivery: Delivery) -> None:
+        arrivals.note()
+        if LAST in delivery.value:
+            consumer.stop()
+
+    consumer.run(handle)
+
+
+def bare_group_loop(client: redis.Redis, arrivals: Arrivals) -> None:
+    """XREADGROUP BLOCK, then XACK."""
+    client.xgroup_create(PLAIN, GROUP, id="$")
+    while True:
+        reply: Any = client.xreadgroup(GROUP, "rival", {PLAIN: ">"}, count=500, block=1000)
+        if reply:
+            entries = entries_of(reply)
+            arrivals.note()
+            client.xack(PLAIN, GROUP, *[entry_id for entry_id, _ in entries])
+            if LAST in entries[-1][1]:
+                return
+
+
 @contextmanager
 def _reading(loop: Callable[[redis.Redis, Arrivals], None], client: redis.Redis) -> Iterator[Arrivals]:
     arrivals = Arrivals()
@@ -70,7 +96,7 @@ def _reading(loop: Callable[[redis.Redis, Arrivals], None], client: redis.Redis)
 
 def durations(loop: Callable[[redis.Redis, Arrivals], None], client: redis.Redis, count: int) -> list[float]:
     """How long each of so many entries took to its reader, in seconds."""
-    client.delete(STATE)
+    client.delete(STATE, PLAIN, companion(PLAIN, f"group:{GROUP}"))
     client.xadd(PLAIN, {"before": "1"})
     taken: list[float] = []
     with _reading(loop, client) as arrivals:

@@ -1,0 +1,1 @@
+"""A consumer group's loop: read, hand to a handler that does nothing, ack."""
