@@ -75,6 +75,7 @@ intersphinx_mapping = {
 PUBLIC = ["streamkit", "streamkit.asyncio", "streamkit.testing"]
 # Aliases in signatures that have no page of their own: where they lead, in either half.
 ALIASES = {
+    "BackoffOf": ("collections.abc.Callable", "collections.abc.Callable"),
     "Client": ("redis.Redis", "redis.asyncio.Redis"),
     "FieldsIn": ("collections.abc.Mapping", "collections.abc.Mapping"),
     "Values": ("collections.abc.Iterable", "collections.abc.AsyncIterable"),
