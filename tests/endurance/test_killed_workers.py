@@ -115,7 +115,8 @@ def test_workers_killed_at_random_moments_lose_nothing_and_double_no_effect(
     assert pending(server.admin) == {}
     letters = buried(server.admin)
     assert set(letters) == set(pills)
-    assert {number: letters[number] for number in failing} == dict.fromkeys(failing, "exhausted")
+    # A kill may come between the last failure and its dead letter.
+    assert {letters[number] for number in failing} <= {"exhausted", "abandoned"}
     assert {letters[pill] for (pill,) in deadly.values()} == {"abandoned"}
     assert crew.deaths > len(DEADLY)
     assert Counter(start.number for start in starts if start.number in pills).most_common(1)[0][1] <= MAX_DELIVERIES

@@ -141,7 +141,11 @@ def consume(plan: Plan, name: str, concurrency: int) -> None:
         retry=policy,
         observer=Telling(diary),
     )
-    signal.signal(signal.SIGTERM, lambda *_: consumer.stop())
+
+    def stop(_number: int, _frame: object) -> None:
+        consumer.stop()
+
+    signal.signal(signal.SIGTERM, stop)
     half.consume(client, consumer, handle, concurrency=concurrency)
 
 

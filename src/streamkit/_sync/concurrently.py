@@ -85,6 +85,7 @@ class Concurrently(Consuming):
                     self.line.answered()
                 except (ServerUnavailable, Refused, GroupMissing) as event:
                     if self.stopped():
+                        self.cut_off(event)
                         break
                     self.overcome(event)
                     if isinstance(event, GroupMissing):

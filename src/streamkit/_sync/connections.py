@@ -104,6 +104,8 @@ class Link:
         self._patience = patience
         self._owed: deque[Ticket] = deque()
         self._unsent: list[bytes] = []
+        self._failure: Exception | None = None
+        """Why it is of no use any more: redis-py would connect anew, and replies would go to the wrong tickets."""
 
     @property
     def clean(self) -> bool:
@@ -131,13 +133,16 @@ class Link:
         if self._unsent:
             data = b"".join(self._unsent)
             self._unsent.clear()
+            if self._failure is not None:
+                raise self._failure
             try:
                 if self._stopping is None:
                     send(self._connection, data)
                 else:
                     self._stopping.write(self._connection, data, self._patience)
             except LOST as error:
-                raise typed(error, doing="writing") from error
+                self._failure = typed(error, doing="writing")
+                raise self._failure from error
 
     def collect(self, ticket: Ticket) -> list[Reply]:
         """The replies of a ticket, error replies among them as values; those due before it are kept for theirs."""
@@ -181,6 +186,8 @@ class Link:
             cut(self._connection, self._transport)
 
     def _next(self, *, text: bool = False) -> Reply:
+        if self._failure is not None:
+            raise self._failure
         try:
             if self._stopping is None:
                 return reply_of(self._connection, text=text)
@@ -190,7 +197,8 @@ class Link:
         except exceptions.AuthenticationError as error:
             raise typed(error, doing="connecting") from error
         except LOST as error:
-            raise typed(error, doing="waiting for a reply") from error
+            self._failure = typed(error, doing="waiting for a reply")
+            raise self._failure from error
         except exceptions.ResponseError as error:
             return error
 

@@ -67,6 +67,7 @@ class Serially(Consuming):
                     self.line.answered()
                 except (ServerUnavailable, Refused, GroupMissing) as event:
                     if self.stopped():
+                        self.cut_off(event)
                         break
                     self.overcome(event)
         finally:

@@ -84,6 +84,7 @@ class Concurrently(Consuming):
                     self.line.answered()
                 except (ServerUnavailable, Refused, GroupMissing) as event:
                     if self.stopped():
+                        await self.cut_off(event)
                         break
                     await self.overcome(event)
                     if isinstance(event, GroupMissing):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -116,13 +115,17 @@ class Consuming:
 
     async def give_back(self, unfinished: Sequence[Batch]) -> None:
         """Give back what was not begun, at once; what cannot be given back now is tried again by `close`."""
-        with suppress(StreamkitError, Refused, GroupMissing):
-            self._gather(unfinished)
+        self._gather(unfinished)
+        try:
             link = await self.line.link()
             if self.taking.looking:
                 await self.taking_last(link)
                 self._gather()
             await self._send_back(link)
+        except (ServerUnavailable, Refused, GroupMissing) as event:
+            await self.cut_off(event)
+        except StreamkitError:
+            pass  # `close` meets it again, and raises it
 
     async def close(self, unfinished: Sequence[Batch] = ()) -> bool:
         """Settle what was handled, give back what was not begun, leave the group; whether nothing is left behind."""
@@ -248,11 +251,17 @@ class Consuming:
             except (ServerUnavailable, Refused) as again:
                 await self.overcome(again)
             return
-        lost = not isinstance(event, Refused) or event.moved
+        lost = await self.cut_off(event)
+        await self.line.pause(event.error if isinstance(event, Refused) else event, lost=lost)
+
+    async def cut_off(self, event: ServerUnavailable | Refused | GroupMissing) -> bool:
+        """If the connection is lost: what was on its way goes over another one, if there is one to be had."""
+        lost = isinstance(event, ServerUnavailable) or (isinstance(event, Refused) and event.moved)
         if lost:
             self.settling.lost()
             self.taking.lost()
-        await self.line.pause(event.error if isinstance(event, Refused) else event, lost=lost)
+            await self.line.close()
+        return lost
 
     def finish(self, delivery: Delivery[Any]) -> None:
         """Settle a delivery whose handler left more to do than the ack."""

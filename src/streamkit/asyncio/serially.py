@@ -66,6 +66,7 @@ class Serially(Consuming):
                     self.line.answered()
                 except (ServerUnavailable, Refused, GroupMissing) as event:
                     if self.stopped():
+                        await self.cut_off(event)
                         break
                     await self.overcome(event)
         finally:

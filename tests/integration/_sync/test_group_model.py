@@ -182,6 +182,8 @@ def live(url: str, name: str, seed: int) -> None:
                         world.befall()
                         if step == STEPS // 2:
                             world.stop(consumers[0])
+                            if dice.random() < 0.5:
+                                proxy.cut_all()
                     first.result()
             world.settle()
             world.check()

@@ -181,6 +181,8 @@ async def live(url: str, name: str, seed: int) -> None:
                         await world.befall()
                         if step == STEPS // 2:
                             world.stop(consumers[0])
+                            if dice.random() < 0.5:
+                                proxy.cut_all()
                     await first.result()
             await world.settle()
             await world.check()
