@@ -37,10 +37,10 @@ class Pill:
     [
         Pill("exit", same_name=True, concurrency=1, neighbours=100),
         Pill("abort", same_name=False, concurrency=1, neighbours=100),
-        Pill("kill", same_name=True, concurrency=4, neighbours=3),
-        Pill("exit", same_name=False, concurrency=4, neighbours=3),
+        Pill("kill", same_name=True, concurrency=4, neighbours=0),
+        Pill("exit", same_name=False, concurrency=4, neighbours=0),
         Pill("exit", same_name=True, concurrency=1, neighbours=100, max_deliveries=2),
-        Pill("exit", same_name=False, concurrency=4, neighbours=3, max_deliveries=2),
+        Pill("exit", same_name=False, concurrency=4, neighbours=0, max_deliveries=2),
     ],
     ids=str,
 )

@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 import redis
+from redis.exceptions import ResponseError
 
 from streamkit import Delivery, EntryId, GroupConsumer, RetryPolicy
 from streamkit._core.dead_letters import DeadLetter, read_letter
@@ -131,10 +132,15 @@ def settled(client: redis.Redis, key: str, group: str = GROUP) -> Callable[[], b
     """A condition: everything in the stream was handed out, and nothing of it is pending."""
 
     def found() -> bool:
-        newest = (raw(client).xinfo_stream(key))["last-generated-id"]
-        cursors = [each["last-delivered-id"] for each in raw(client).xinfo_groups(key)]
-        # In this order: what is handed out in between is pending.
-        return cursors == [newest] and (raw(client).xpending(key, group))["pending"] == 0
+        try:
+            newest = (raw(client).xinfo_stream(key))["last-generated-id"]
+            cursors = [each["last-delivered-id"] for each in raw(client).xinfo_groups(key)]
+            # In this order: what is handed out in between is pending.
+            return cursors == [newest] and (raw(client).xpending(key, group))["pending"] == 0
+        except ResponseError as error:
+            if "NOGROUP" in str(error) or "no such key" in str(error):
+                return False  # deleted by the test, and not made anew yet
+            raise
 
     return found
 

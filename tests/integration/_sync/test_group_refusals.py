@@ -82,7 +82,7 @@ def test_a_server_that_restarts_with_its_data_goes_on(server: Restartable, concu
             consumer.run(seen, concurrency=concurrency)
 
         with running(run, stop=consumer.stop):
-            until(lambda: len(seen.handled) >= 200)
+            until(lambda: len(seen.handled) >= 200 and 150 in seen.handled)
             client.connection_pool.disconnect()
             until(settled(client, "s"))
             # Once more while it waits.

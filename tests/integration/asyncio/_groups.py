@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, TypeAlias
 
 import redis.asyncio
+from redis.exceptions import ResponseError
 
 from streamkit._core.dead_letters import DeadLetter, read_letter
 from streamkit.asyncio import Delivery, EntryId, GroupConsumer, RetryPolicy
@@ -130,10 +131,15 @@ def settled(client: redis.asyncio.Redis, key: str, group: str = GROUP) -> Callab
     """A condition: everything in the stream was handed out, and nothing of it is pending."""
 
     async def found() -> bool:
-        newest = (await raw(client).xinfo_stream(key))["last-generated-id"]
-        cursors = [each["last-delivered-id"] for each in await raw(client).xinfo_groups(key)]
-        # In this order: what is handed out in between is pending.
-        return cursors == [newest] and (await raw(client).xpending(key, group))["pending"] == 0
+        try:
+            newest = (await raw(client).xinfo_stream(key))["last-generated-id"]
+            cursors = [each["last-delivered-id"] for each in await raw(client).xinfo_groups(key)]
+            # In this order: what is handed out in between is pending.
+            return cursors == [newest] and (await raw(client).xpending(key, group))["pending"] == 0
+        except ResponseError as error:
+            if "NOGROUP" in str(error) or "no such key" in str(error):
+                return False  # deleted by the test, and not made anew yet
+            raise
 
     return found
 

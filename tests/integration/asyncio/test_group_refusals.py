@@ -82,7 +82,7 @@ async def test_a_server_that_restarts_with_its_data_goes_on(server: Restartable,
             await consumer.run(seen, concurrency=concurrency)
 
         async with running(run, stop=consumer.stop):
-            await until(lambda: len(seen.handled) >= 200)
+            await until(lambda: len(seen.handled) >= 200 and 150 in seen.handled)
             await client.connection_pool.disconnect()
             await until(settled(client, "s"))
             # Once more while it waits.

@@ -77,7 +77,7 @@ async def test_a_sweep_costs_the_same_however_far_it_got() -> None:
                 assert await write(client, "s", count)
                 await until(lambda: seen.tries == [(count, 1)])
             took = await claims(client)
-            assert len(took) <= count // 100 + 1
+            assert len(took) <= 1.1 * count / 100  # a page that finds no room is looked at again
             early, late = sorted(took[:200])[100], sorted(took[-200:])[100]
             assert late < 3 * early + 200, f"{early} us at first, {late} us at the end"
             assert await client.xlen("s") == count + 1
