@@ -38,7 +38,7 @@ class Retry(Outcome):
     def __init__(self, reason: str = "", *, delay: timedelta | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.delay = None if delay is None else require_positive("delay", delay, zero=True)
+        self.delay: timedelta | None = None if delay is None else require_positive("delay", delay, zero=True)
 
 
 class Reject(Outcome):

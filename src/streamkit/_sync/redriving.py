@@ -47,7 +47,7 @@ class Redriving:
         if letters == (to if to is None or isinstance(to, str) else to.name):
             msg = f"{letters!r} cannot be moved to itself; give to= another stream"
             raise InvalidArgument(msg)
-        self.tally = Tally()
+        self.tally: Tally = Tally()
         self._insisting = insisting
         self._letters = letters
         self._to = to if to is None or not isinstance(to, str) else Target(require_key("to", to))

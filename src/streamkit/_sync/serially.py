@@ -110,7 +110,7 @@ class Serially(Consuming):
         return True
 
     def _until(self, batch: Batch, now: float) -> None:
-        self.due = min(batch.hand.confirmed + self.leases.patience, now + ACK_EVERY)
+        self.due: float = min(batch.hand.confirmed + self.leases.patience, now + ACK_EVERY)
         if self.stopped():  # looked at after it was set: stop() sets both, in the other order
             self.due = 0.0
 

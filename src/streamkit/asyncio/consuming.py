@@ -67,10 +67,10 @@ class Consuming:
         self.courses = courses
         self.observer = observer
         self.stopping = stopping
-        self.pace = Pace(concurrency, count)
-        self.leases = Leases(server, min_idle)
-        self.settling = Settling(self.leases, retry, observer, delete=delete)
-        self.taking = Taking(
+        self.pace: Pace = Pace(concurrency, count)
+        self.leases: Leases = Leases(server, min_idle)
+        self.settling: Settling = Settling(self.leases, retry, observer, delete=delete)
+        self.taking: Taking = Taking(
             courses,
             leases=self.leases,
             settling=self.settling,
@@ -79,7 +79,7 @@ class Consuming:
             min_idle=min_idle,
             observer=observer,
         )
-        self.line = Line(server, observer, stopping)
+        self.line: Line = Line(server, observer, stopping)
         self._server = server
         self._holding = Holding(courses, max_hold, observer) if courses.partitioned else None
         if self._holding is not None:
