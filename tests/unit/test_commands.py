@@ -41,6 +41,7 @@ from streamkit._core.protocol import Command
         (commands.xreadgroup(["a", "b"], "g", "c", 1, 500), "XREADGROUP GROUP g c COUNT 1 BLOCK 500 STREAMS a b > >"),
         (commands.xpending("temps", "g", "-", 100), "XPENDING temps g - + 100"),
         (commands.xpending("temps", "g", "(1-0", 100), "XPENDING temps g (1-0 + 100"),
+        (commands.xpending("temps", "g", "-", 100, "c"), "XPENDING temps g - + 100 c"),
         (commands.xinfo_groups("temps"), "XINFO GROUPS temps"),
         (commands.hset("record", "a", 1, "b", "2"), "HSET record a 1 b 2"),
         (commands.hsetnx("record", "a", 1), "HSETNX record a 1"),

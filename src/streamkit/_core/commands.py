@@ -105,9 +105,9 @@ def xreadgroup(keys: Sequence[str], group: str, consumer: str, count: int, block
     return ("XREADGROUP", "GROUP", group, consumer, "COUNT", count, *block, "STREAMS", *keys, *(">" for _ in keys))
 
 
-def xpending(key: str, group: str, after: str, count: int) -> Command:
-    """XPENDING, a page of it; ``after``: ``-`` or ``(ID``."""
-    return ("XPENDING", key, group, after, "+", count)
+def xpending(key: str, group: str, after: str, count: int, *consumer: str) -> Command:
+    """XPENDING, a page of it; ``after``: ``-`` or ``(ID``; of one consumer, or of all."""
+    return ("XPENDING", key, group, after, "+", count, *consumer)
 
 
 def xinfo_groups(key: str) -> Command:

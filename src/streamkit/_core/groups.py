@@ -115,9 +115,8 @@ class RetryPolicy:
 
 
 class Fate(enum.Enum):
-    """What becomes of an entry after its handler."""
+    """What becomes of an entry whose handler failed."""
 
-    ACK = "ack"
     RETRY = "retry"
     BURY = "bury"
 

@@ -151,12 +151,6 @@ class Courses:
                 return first
         return None
 
-    def drop(self, lane: Lane) -> None:
-        """Forget a lane whose key is gone."""
-        for course in self._courses:
-            if lane in course.lanes:
-                course.lanes.remove(lane)
-
     # -- joining ------------------------------------------------------------------------------------------------------
 
     def join(self, link: Link) -> None:

@@ -81,8 +81,8 @@ def leave_of(server: Server, lane: Lane, in_hand: frozenset[str]) -> bool:
     cursor = "-"
     while True:
         with server.borrow() as link:
-            command = commands.xpending(lane.key, lane.member.group, cursor, PAGE)
-            (reply,) = link.exchange((*command, lane.member.consumer))
+            command = commands.xpending(lane.key, lane.member.group, cursor, PAGE, lane.member.consumer)
+            (reply,) = link.exchange(command)
             try:
                 page = [text(each[0]) for each in group_checked(lane, reply)]
                 words: list[str | int] = []

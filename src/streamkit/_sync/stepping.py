@@ -142,8 +142,5 @@ class Stepping(Consuming):
 
     def _failed(self, event: ServerUnavailable | Refused) -> ServerUnavailable:
         """Keep what is owed for the next step; the error to raise."""
-        if not isinstance(event, Refused) or event.moved:
-            self.settling.lost()
-            self.taking.lost()
-            self.line.close()
+        self.cut_off(event)
         return event.error if isinstance(event, Refused) else event

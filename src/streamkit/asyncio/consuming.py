@@ -74,7 +74,6 @@ class Consuming:
             courses,
             leases=self.leases,
             settling=self.settling,
-            pace=self.pace,
             retry=retry,
             min_idle=min_idle,
             observer=observer,

@@ -80,8 +80,8 @@ async def leave_of(server: Server, lane: Lane, in_hand: frozenset[str]) -> bool:
     cursor = "-"
     while True:
         async with server.borrow() as link:
-            command = commands.xpending(lane.key, lane.member.group, cursor, PAGE)
-            (reply,) = await link.exchange((*command, lane.member.consumer))
+            command = commands.xpending(lane.key, lane.member.group, cursor, PAGE, lane.member.consumer)
+            (reply,) = await link.exchange(command)
             try:
                 page = [text(each[0]) for each in group_checked(lane, reply)]
                 words: list[str | int] = []

@@ -27,7 +27,7 @@ from streamkit.asyncio.lanes import GroupMissing, group_checked
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from streamkit._core.groups import Pace, RetryPolicy
+    from streamkit._core.groups import RetryPolicy
     from streamkit._core.observers import Observer
     from streamkit._core.replies import RawEntry, Reply
     from streamkit._core.scripts import Script
@@ -63,7 +63,6 @@ class Taking:
         courses: Where from.
         leases: Where they are held.
         settling: Where failures to decode go.
-        pace: How many at a time.
         retry: After how many deliveries an abandoned entry is buried.
         min_idle: Seconds after which what others hold is abandoned.
         observer: Told of what is taken over and of what was trimmed unread.
@@ -75,7 +74,6 @@ class Taking:
         *,
         leases: Leases,
         settling: Settling,
-        pace: Pace,
         retry: RetryPolicy,
         min_idle: float,
         observer: Observer,
@@ -83,7 +81,6 @@ class Taking:
         self._courses = courses
         self._leases = leases
         self._settling = settling
-        self._pace = pace
         self._retry = retry
         self._min_idle_ms = max(1, int(min_idle * 1000))
         self._observer = observer
@@ -371,7 +368,8 @@ class Taking:
         cursor, member = f"({behind}" if behind else "-", lane.member
         held = set(self._leases.held(lane))
         while cursor:
-            (reply,) = await link.exchange((*commands.xpending(lane.key, member.group, cursor, PAGE), member.consumer))
+            command = commands.xpending(lane.key, member.group, cursor, PAGE, member.consumer)
+            (reply,) = await link.exchange(command)
             page = [(text(each[0]), int(each[3])) for each in group_checked(lane, reply)]
             cursor = f"({page[-1][0]}" if len(page) == PAGE else ""
             since = time.monotonic()

@@ -12,13 +12,17 @@ local function type_of(key)
   return redis.call('TYPE', key)['ok']
 end
 
-local function stream_info(key)
-  local reply = redis.call('XINFO', 'STREAM', key)
-  local info = {}
+-- A reply of names and values in turn, by name.
+local function by_name(reply)
+  local named = {}
   for i = 1, #reply, 2 do
-    info[reply[i]] = reply[i + 1]
+    named[reply[i]] = reply[i + 1]
   end
-  return info
+  return named
+end
+
+local function stream_info(key)
+  return by_name(redis.call('XINFO', 'STREAM', key))
 end
 
 -- Stop before the first write if the user may not run a command that comes after it.

@@ -64,10 +64,7 @@ end
 -- What XINFO says of this group.
 local function group_info()
   for _, each in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-    local facts = {}
-    for i = 1, #each, 2 do
-      facts[each[i]] = each[i + 1]
-    end
+    local facts = by_name(each)
     if facts['name'] == group then
       return facts
     end

@@ -8,10 +8,7 @@ local delete = ARGV[4] == 'delete'
 -- Whether every other group is done with an entry, so that it may be deleted with its ack.
 local function unneeded(id)
   for _, each in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-    local info = {}
-    for i = 1, #each, 2 do
-      info[each[i]] = each[i + 1]
-    end
+    local info = by_name(each)
     if info['name'] ~= group then
       if follows(id, info['last-delivered-id']) or #redis.call('XPENDING', key, info['name'], id, id, 1) > 0 then
         return false

@@ -31,10 +31,7 @@ end
 
 local needs, held = {}, nil
 for _, each in ipairs(redis.call('XINFO', 'GROUPS', key)) do
-  local info = {}
-  for i = 1, #each, 2 do
-    info[each[i]] = each[i + 1]
-  end
+  local info = by_name(each)
   local id = needed_by(info)
   if id then
     needs[#needs + 1] = {name = info['name'], id = id}
