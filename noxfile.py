@@ -25,6 +25,8 @@ REPORTS = ROOT / ".nox" / "reports"
 CONSTRAINTS = "tools/constraints.txt"
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
+# Tests wait more than they compute: more workers than cores, each with its own server. A file stays on one of them.
+BESIDE = ["-n", "4", "--dist", "loadfile"]
 CODE = ["src", "tests", "examples", "benchmarks", "tools", "noxfile.py", "docs/conf.py"]
 
 
@@ -131,12 +133,10 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests and the documentation's examples, with the newest redis-py; then the coverage."""
     install(session, "--editable", ".[embedded,hiredis]", groups=("browser", "examples", "lint", "test"))
-    session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", report(session, "tests"), *session.posargs)
+    session.run("pytest", *BESIDE, "--cov", "--cov-report=", report(session, "tests"), *session.posargs)
     if session.posargs:
         session.warn("a part of the tests ran: coverage is not judged")
         return
-    session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report", "--include", "src/streamkit/_core/*", "--fail-under", "100")
     session.run("coverage", "report")
 
@@ -145,7 +145,7 @@ def tests(session: nox.Session) -> None:
 def tests_other(session: nox.Session) -> None:
     """The tests on the other Pythons of this machine."""
     install(session, "--editable", ".[embedded,hiredis]", groups=("browser", "examples", "lint", "test"))
-    session.run("pytest", report(session, "other"), *session.posargs)
+    session.run("pytest", *BESIDE, report(session, "other"), *session.posargs)
 
 
 @nox.session(python=LOWEST)
@@ -163,7 +163,7 @@ def tests_lowest(session: nox.Session) -> None:
     constraints = Path(session.create_tmp()).resolve() / "constraints.txt"
     constraints.write_text("\n".join(pins), "utf-8")
     session.install("--editable", ".", *redis, *groups, "--constraint", str(constraints))
-    session.run("pytest", "tests/unit", "tests/integration", report(session, "lowest"), *session.posargs)
+    session.run("pytest", *BESIDE, "tests/unit", "tests/integration", report(session, "lowest"), *session.posargs)
 
 
 @nox.session(default=False)
