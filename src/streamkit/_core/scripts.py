@@ -30,8 +30,8 @@ def _read(name: str) -> str:
     return (resources.files("streamkit") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _load(name: str, *shared: str) -> Script:
-    return Script(name, "".join(map(_read, ("common", *shared, name))))
+def _load(name: str, *shared: str, before: tuple[str, ...] = ()) -> Script:
+    return Script(name, "#!lua\n" + "".join(map(_read, (*before, "common", *shared, name))))
 
 
 APPEND = _load("append")
@@ -44,7 +44,7 @@ BEGIN = _load("begin", "group")
 BEAT = _load("beat", "group")
 RELEASE = _load("release", "group")
 TAKE_OVER = _load("take_over", "group")
-UNREAD = _load("unread", "group")
+UNREAD = _load("unread", "group", before=("last_kept",))
 HOLD = _load("hold", "group")
 REST = _load("rest", "group")
 RETIRE = _load("retire", "group")

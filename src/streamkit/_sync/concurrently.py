@@ -143,7 +143,8 @@ class Concurrently(Consuming):
                 self.taking.look_waiting(link, self.pace.size, seconds)
                 waited = True
             link.flush()
-            batch = self.taking.collect(link)
+            self.taking.receive(link)
+            batch = self.taking.next_ready()
         if batch is not None:
             self._queue += self._jobs(batch)
         return True

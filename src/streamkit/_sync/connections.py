@@ -90,6 +90,11 @@ class Ticket:
         """Whether the last of the replies is wanted as text, which hiredis decodes much faster than we could."""
         self.replies: list[Reply] = []
 
+    @property
+    def complete(self) -> bool:
+        """Whether every reply was read."""
+        return len(self.replies) == self.due
+
 
 class Link:
     """One connection, written and read by hand: commands may be sent long before their replies are collected."""

@@ -87,7 +87,6 @@ class Consuming:
         self._min_idle_ms = int(min_idle * 1000)
         self.due: float = 0.0
         """When a loop over entries looks up: zero after a stop."""
-        self._rest: list[Batch] = []
         self._back: dict[Lane, list[str | int]] = {}
         """What is to be given back: ID, deliveries and idle time of each entry, in turn."""
 
@@ -119,7 +118,7 @@ class Consuming:
         try:
             link = self.line.link()
             if self.taking.looking:
-                self.taking_last(link)
+                self._receive_last(link)
                 self._gather()
             self._send_back(link)
         except (ServerUnavailable, Refused, GroupMissing) as event:
@@ -149,32 +148,29 @@ class Consuming:
             self.tell()
 
     def _settle_last(self, link: Link) -> None:
-        if self.taking.looking:
-            self.taking_last(link)
+        self._receive_last(link)
         for _ in range(3):  # an effect may have to move on to the next partition, and a script to be sent by its source
             if self.settling.owes:
                 self.settling.flush(link)
 
-    def taking_last(self, link: Link) -> None:
+    def _receive_last(self, link: Link) -> None:
         """Read what is on its way still, so that it can be given back."""
-        self.settling.collect(link)
-        batch = self.taking.collect(link)
-        if batch is not None:
-            self._rest.append(batch)
+        if self.taking.looking:
+            self.settling.collect(link)
+            self.taking.receive_all(link)
 
     def _gather(self, unfinished: Sequence[Batch] = ()) -> None:
         """Note everything that is not begun as to be given back; it is not held any more."""
         ready, suspects = self.taking.take_rest()
-        for batch in (*unfinished, *self._rest, *ready):
+        for batch in (*unfinished, *ready):
             deliveries = "" if batch.attempt > 1 else 0  # put back what the read had counted
             words = self._back.setdefault(batch.lane, [])
             if batch.interrupted:
                 words += (batch.ids[batch.taken - 1], "", LONG_AGO)
             for entry_id in batch.ids[batch.taken :]:
                 words += (entry_id, deliveries, LONG_AGO)
-        for batch in (*self._rest, *ready):
+        for batch in ready:
             self.leases.release(batch.hand)
-        self._rest.clear()
         for suspect in suspects:
             self._back.setdefault(suspect.lane, []).extend((suspect.entry_id, "", LONG_AGO))
             self.leases.forgo(suspect.lane, suspect.entry_id)

@@ -17,7 +17,7 @@ from streamkit._core.scripts import BEAT
 from streamkit._sync._runtime import Background, Bell, Stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from streamkit._sync.connections import Link, Server
     from streamkit._sync.lanes import Lane
@@ -59,8 +59,8 @@ class Leases:
         """Told to the observer by the loop, in its own thread."""
         self._server = server
         self._every = min(min_idle / BEATS, SLOWEST_BEAT)
-        self.ahead: tuple[Lane, int] | None = None
-        """A read on its way, and its size: what it was given is ours, though not in hand yet."""
+        self.ahead: Mapping[Lane, int] = {}
+        """How much reads on their way asked for: what they were given is ours, though not in hand yet."""
         self._hands: list[Hand] = []
         self._singles: dict[tuple[Lane, str], None] = {}
         self._bell = Bell()
@@ -138,7 +138,7 @@ class Leases:
             ids = alone + [entry_id for hand in mine for entry_id in hand.ids]
             asked, ahead = time.monotonic(), self.ahead
             known = {entry_id for hand in mine for entry_id in hand.lost}
-            answer = self._ask(link, lane, ids, ahead[1] if ahead is not None and ahead[0] is lane else 0)
+            answer = self._ask(link, lane, ids, ahead.get(lane, 0))
             if answer is None:
                 continue
             lost, gone = answer

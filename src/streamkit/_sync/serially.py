@@ -31,8 +31,8 @@ LATE_FOR = 0.05
 class Serially(Consuming):
     """Handles entries one after the other, or batches.
 
-    Acks and the next read go out in one write before the batch in hand is handled; their replies are collected after
-    it. A blocking read is sent only when nothing is owed.
+    Acks and the next read but one go out in one write before the next is collected, and handled while the server is at
+    the other. A blocking read is sent only when nothing is owed.
     """
 
     def run(self, handle: Callable[[Any], object], *, batches: bool) -> None:
@@ -87,19 +87,23 @@ class Serially(Consuming):
                 return
             self.taking.look_waiting(link, self.pace.size, seconds)
             ahead = False
+        ahead = ahead and self.pace.ahead
         if batch is None:
+            if ahead and self.taking.plenty:
+                self._look(link)  # the server is at it while the one before is read here, and handled
             link.flush()
-            self.settling.collect(link)
-            batch = self.taking.collect(link)
+            self.taking.receive(link)
+            self.settling.collect(link, answered=True)
+            batch = self.taking.next_ready()
         if batch is None:
             return
-        if ahead and self.pace.ahead and self._look(link):
+        if ahead and not self.taking.looking and self._look(link):
             link.flush()
         work(link, batch)
 
     def _look(self, link: Link) -> bool:
         """Queue acks and a read that does not wait; False: there is nothing to read, for all we know."""
-        if self.full or self.taking.looking:
+        if self.full or self.taking.looking > 1:
             return False
         # While there is other work, nothing is waited for: new entries are looked for all the same.
         lane = self.taking.choose() or (self.taking.choose(again=True) if self.pause_for() < 0.001 else None)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from streamkit._core.effects import Emit, Execute
     from streamkit._core.observers import Observer
+    from streamkit._core.replies import Reply
     from streamkit._sync.connections import Link, Ticket
     from streamkit._sync.lanes import Lane
     from streamkit._sync.leasing import Leases
@@ -168,31 +169,37 @@ class Settling:
             command = ack(lane.key, lane.member.group, part)
             self._sent.append(Sent(lane, part, [], link.prepare(command)))
 
-    def collect(self, link: Link) -> None:
-        """Read what became of everything on its way.
+    def collect(self, link: Link, *, answered: bool = False) -> None:
+        """Read what became of everything on its way; ``answered``: of what the server has answered by now.
 
         Raises:
             GroupMissing: The group is gone, and with it everything that was pending.
             Refused: The server refuses for now; what it refused is sent again.
         """
-        while self._sent:
-            sent = self._sent[0]
-            (reply,) = link.collect(sent.ticket)
-            if sent.settlements and link.learn(SETTLE, reply):
-                self._again(self._sent.pop(0))
-                continue
-            if isinstance(reply, Exception):
+        refused, first = list[Sent](), None
+        try:
+            while self._sent:
+                sent = self._sent[0]
+                if answered and first is None and not sent.ticket.complete:
+                    break
+                (reply,) = link.collect(sent.ticket)
                 self._sent.pop(0)
-                try:
-                    group_checked(sent.lane, reply)
-                except GroupMissing:
-                    raise
-                except Exception:
-                    self._again(sent)
-                    raise
-            self._sent.pop(0)
-            if sent.settlements:
-                self._settled(sent, reply)
+                if sent.settlements and link.learn(SETTLE, reply):
+                    refused.append(sent)
+                    continue
+                error = _passing(sent.lane, reply)
+                if error is not None:
+                    refused.append(sent)
+                    first = first or error  # raised when what was sent behind it is known, too
+                elif sent.settlements:
+                    self._settled(sent, reply)
+        except BaseException:
+            self._sent[:0] = refused
+            raise
+        for sent in reversed(refused):  # in front of what is to be sent next, in their order
+            self._again(sent)
+        if first is not None:
+            raise first
 
     def flush(self, link: Link) -> None:
         """Send everything, and wait until it is settled."""
@@ -250,6 +257,17 @@ class Settling:
                 self._observer.on_buried(self.entry(lane, entry_id), letter.cause, lane.member.letters, letter.error)
         if dropped:
             self._observer.on_letters_dropped(lane.member.letters, dropped)
+
+
+def _passing(lane: Lane, reply: Reply) -> Exception | None:
+    """What is to be raised for an error reply, unless it is GroupMissing, which is raised at once."""
+    try:
+        group_checked(lane, reply)
+    except GroupMissing:
+        raise
+    except Exception as error:  # noqa: BLE001 - a typed error, or Refused
+        return error
+    return None
 
 
 def _cut(settlements: Sequence[Settlement]) -> Iterator[list[Settlement]]:

@@ -77,7 +77,8 @@ class Stepping(Consuming):
                 else:
                     break
                 link.flush()
-                batch = self.taking.collect(link)
+                self.taking.receive(link)
+                batch = self.taking.next_ready()
             if batch is not None:
                 found += self._take(batch)
         if self.settling.owes:  # what could not be decoded

@@ -52,6 +52,8 @@ class _Look:
     """A read on its way."""
 
     lanes: Sequence[Lane]
+    size: int
+    waits: bool
     since: float
     unread: Sequence[Ticket]
     read: Ticket
@@ -85,7 +87,8 @@ class Taking:
         self._retry = retry
         self._min_idle_ms = max(1, int(min_idle * 1000))
         self._observer = observer
-        self._look: _Look | None = None
+        self._looks: deque[_Look] = deque()
+        self._plenty = False
         self._ready: deque[Batch] = deque()
         self._suspects: deque[Suspect] = deque()
         self._sweep_every = min(min_idle / 2, SWEEP_EVERY)
@@ -100,9 +103,14 @@ class Taking:
     # -- reading ------------------------------------------------------------------------------------------------------
 
     @property
-    def looking(self) -> bool:
-        """Whether a read is on its way."""
-        return self._look is not None
+    def looking(self) -> int:
+        """How many reads are on their way."""
+        return len(self._looks)
+
+    @property
+    def plenty(self) -> bool:
+        """Whether the last read brought all it asked for, so that there is likely to be more."""
+        return self._plenty
 
     @property
     def suspects(self) -> int:
@@ -127,11 +135,11 @@ class Taking:
     def look(self, link: Link, lane: Lane, size: int) -> None:
         """Queue a read of a lane that does not wait."""
         member = lane.member
-        check = link.prepare(member.call(UNREAD, known=link.knows(UNREAD)))
+        check = link.prepare(member.call(UNREAD, (lane.last,), known=link.knows(UNREAD)))
         command = commands.xreadgroup([lane.key], member.group, member.consumer, size)
         read = link.prepare(command, text=lane.text)
-        self._look = _Look([lane], time.monotonic(), [check], read)
-        self._leases.ahead = lane, size
+        self._looks.append(_Look([lane], size, waits=False, since=time.monotonic(), unread=[check], read=read))
+        self._note_ahead()
 
     def look_waiting(self, link: Link, size: int, seconds: float) -> None:
         """Queue a read that waits for entries in the newest lanes."""
@@ -140,35 +148,64 @@ class Taking:
         block = max(1, int(min(seconds, SLICE) * 1000))
         command = commands.xreadgroup([lane.key for lane in lanes], member.group, member.consumer, size, block)
         only_text = all(lane.text for lane in lanes)
-        checks = [link.prepare(lane.member.call(UNREAD, known=link.knows(UNREAD))) for lane in lanes]
-        self._look = _Look(lanes, time.monotonic(), checks, link.prepare(command, text=only_text))
+        known = link.knows(UNREAD)
+        checks = [link.prepare(lane.member.call(UNREAD, (lane.last,), known=known)) for lane in lanes]
+        read = link.prepare(command, text=only_text)
+        self._looks.append(_Look(lanes, size, waits=True, since=time.monotonic(), unread=checks, read=read))
 
-    def collect(self, link: Link) -> Batch | None:
-        """The entries of the read that is on its way, held from now on."""
-        look = self._look
-        if look is None:
-            return self._ready.popleft() if self._ready else None
+    def receive(self, link: Link) -> None:
+        """Have the entries of the oldest read that is on its way, held from now on, ready for `next_ready`."""
+        if not self._looks:
+            return
+        look = self._looks[0]
         try:
             for lane, ticket in zip(look.lanes, look.unread, strict=True):
                 (reply,) = link.collect(ticket)
                 self._note_unread(link, lane, reply)
             (reply,) = link.collect(look.read)
         except Exception:
-            # What the read brought is ours all the same. (A cancelled loop collects once more, to give it back.)
-            self._look, self._own, self._missed = None, True, True
+            # What reads brought is ours all the same. (A cancelled loop receives once more, to give it back.)
+            self._drop_looks()
             raise
-        self._look = None
-        if isinstance(reply, UnicodeDecodeError):
-            # Something in it is no text: fetched again as bytes, so that each entry is judged by itself.
-            own, self._own = self._own, True
-            self._settling.flush(link)
-            for lane in look.lanes:
-                self._fetch_own(link, lane)
-            self._own = own
-        else:
-            self._received(look, reply)
-        self._leases.ahead = None
-        return self._ready.popleft() if self._ready else None
+        self._looks.popleft()
+        try:
+            if isinstance(reply, UnicodeDecodeError):
+                self._receive_bytes(link, look)
+            else:
+                self._received(look, reply)
+        finally:
+            self._note_ahead()
+
+    def receive_all(self, link: Link) -> None:
+        """The same for every read that is on its way."""
+        while self._looks:
+            self.receive(link)
+
+    def _receive_bytes(self, link: Link, look: _Look) -> None:
+        """Something in it is no text: fetched again as bytes, so that each entry is judged by itself."""
+        # What else is pending for us and not in hand would be fetched as well.
+        self.receive_all(link)
+        later, self._ready = self._ready, deque()
+        own, self._own = self._own, True
+        self._settling.flush(link)
+        for lane in look.lanes:
+            self._fetch_own(link, lane)
+        self._own = own
+        self._ready += later
+
+    def _drop_looks(self) -> None:
+        """Nobody waits for what is on its way any more; what it brings is looked for as our own."""
+        self._looks.clear()
+        self._leases.ahead = {}
+        self._own = self._missed = True
+
+    def _note_ahead(self) -> None:
+        """Tell the heartbeat what is on its way: what it brings is ours, though not in hand yet."""
+        ahead: dict[Lane, int] = {}
+        for look in self._looks:
+            if not look.waits:
+                ahead[look.lanes[0]] = ahead.get(look.lanes[0], 0) + look.size
+        self._leases.ahead = ahead
 
     def _received(self, look: _Look, reply: Reply) -> None:
         if isinstance(reply, Exception) and len(look.lanes) > 1:
@@ -181,6 +218,7 @@ class Taking:
         by_key = {lane.key: lane for lane in look.lanes}
         for lane in look.lanes:
             lane.dry = lane.key not in found
+        self._plenty = any(len(entries) >= look.size for entries in found.values())
         for key, entries in found.items():
             lane = by_key[key]
             ids = [raw_id for raw_id, _ in entries]
@@ -277,8 +315,7 @@ class Taking:
 
     def lost(self) -> None:
         """The connection is gone: what a lost reply brought is ours, and is looked for."""
-        self._look = None
-        self._own = self._missed = True
+        self._drop_looks()
 
     def recover(self, link: Link) -> None:
         """What a lost reply brought, for a loop that does not sweep: it came behind all that was read before."""
@@ -290,16 +327,16 @@ class Taking:
 
     def restart(self) -> None:
         """A loop begins: everything of this consumer's name that is not in hand was left by an earlier one."""
-        self._look = None
+        self._drop_looks()
         self._ready.clear()
         self._suspects.clear()
-        self._own, self._started, self._missed = True, False, False
+        self._started = self._missed = False
         self._sweep_due = 0.0
 
     def forget(self, lane: Lane | None) -> None:
         """The group of a lane, or of all, is gone, and what was pending with it."""
-        if self._look is not None and (lane is None or lane in self._look.lanes):
-            self._look, self._own, self._missed = None, True, True  # it may have brought something of other lanes
+        if any(lane is None or lane in look.lanes for look in self._looks):
+            self._drop_looks()  # they may have brought something of other lanes
         self._ready = deque(each for each in self._ready if lane is not None and each.lane is not lane)
         self._suspects = deque(each for each in self._suspects if lane is not None and each.lane is not lane)
         self._sweeping = []
@@ -334,10 +371,7 @@ class Taking:
     def _catch_up(self, link: Link) -> None:
         """Acks sent, and what is on its way held: whatever else is pending for us was left behind."""
         self._settling.flush(link)
-        if self._look is not None:
-            batch = self.collect(link)
-            if batch is not None:
-                self.put_back(batch)
+        self.receive_all(link)
 
     def _claim(self, link: Link, lane: Lane, *, own: bool = False) -> bool:
         """A page of a lane's pending entries; whether there may be more."""

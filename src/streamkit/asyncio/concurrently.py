@@ -142,7 +142,8 @@ class Concurrently(Consuming):
                 self.taking.look_waiting(link, self.pace.size, seconds)
                 waited = True
             await link.flush()
-            batch = await self.taking.collect(link)
+            await self.taking.receive(link)
+            batch = self.taking.next_ready()
         if batch is not None:
             self._queue += self._jobs(batch)
         return True

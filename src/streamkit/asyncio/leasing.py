@@ -16,7 +16,7 @@ from streamkit._core.scripts import BEAT
 from streamkit.asyncio._runtime import Background, Bell, Stopping
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from streamkit.asyncio.connections import Link, Server
     from streamkit.asyncio.lanes import Lane
@@ -58,8 +58,8 @@ class Leases:
         """Told to the observer by the loop, in its own thread."""
         self._server = server
         self._every = min(min_idle / BEATS, SLOWEST_BEAT)
-        self.ahead: tuple[Lane, int] | None = None
-        """A read on its way, and its size: what it was given is ours, though not in hand yet."""
+        self.ahead: Mapping[Lane, int] = {}
+        """How much reads on their way asked for: what they were given is ours, though not in hand yet."""
         self._hands: list[Hand] = []
         self._singles: dict[tuple[Lane, str], None] = {}
         self._bell = Bell()
@@ -137,7 +137,7 @@ class Leases:
             ids = alone + [entry_id for hand in mine for entry_id in hand.ids]
             asked, ahead = time.monotonic(), self.ahead
             known = {entry_id for hand in mine for entry_id in hand.lost}
-            answer = await self._ask(link, lane, ids, ahead[1] if ahead is not None and ahead[0] is lane else 0)
+            answer = await self._ask(link, lane, ids, ahead.get(lane, 0))
             if answer is None:
                 continue
             lost, gone = answer

@@ -76,7 +76,8 @@ class Stepping(Consuming):
                 else:
                     break
                 await link.flush()
-                batch = await self.taking.collect(link)
+                await self.taking.receive(link)
+                batch = self.taking.next_ready()
             if batch is not None:
                 found += self._take(batch)
         if self.settling.owes:  # what could not be decoded

@@ -1,4 +1,3 @@
-#!lua
 -- What the scripts share; put in front of each of them when it is loaded.
 
 local clock = redis.call('TIME')
