@@ -190,7 +190,7 @@ class Serially(Consuming):
         deliveries = self.taking.deliveries(batch)
         if deliveries:
             try:
-                self.handle_batch(deliveries, handle)
+                self._handle_batch(batch, deliveries, handle)
             except BaseException:
                 # The handler ended the loop: all of its batch is given back as it is, and counts as tried.
                 batch.taken, batch.attempt = 0, max(2, batch.attempt)
@@ -200,20 +200,23 @@ class Serially(Consuming):
         if batch.alone:
             self.settling.flush(link)
 
-    def handle_batch(self, deliveries: Sequence[Delivery[Any]], handle: Callable[[Any], object]) -> None:
+    def _handle_batch(self, batch: Batch, deliveries: Sequence[Delivery[Any]], handle: Callable[[Any], object]) -> None:
         """Have a batch handled and settled; what is raised counts for all that did not fail by themselves."""
+        works = batch.works
         try:
             result: object = handle(deliveries)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises
             for delivery in deliveries:
-                work = delivery._batch.works.get(delivery._id)  # noqa: SLF001
+                work = works.get(delivery._id)  # noqa: SLF001
                 if work is None or work.error is None:
                     delivery.fail(error)
         else:
             if result is not None:
                 refuse_result(result)
-        for delivery in deliveries:
-            self.finish(delivery)
+        self.settling.ack(batch.lane, [each._id for each in deliveries if each._id not in works])  # noqa: SLF001
+        if works:
+            for delivery in [each for each in deliveries if each._id in works]:  # noqa: SLF001
+                self.finish(delivery)
 
     def _late(self, link: Link, work: Callable[[Link, Batch], None]) -> None:
         """Retries that are due, and what was taken over, for a little while."""
