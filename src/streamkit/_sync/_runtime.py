@@ -41,7 +41,7 @@ class Connection(Protocol):
 
     socket_timeout: float | None
 
-    def connect(self) -> None: ...
+    def connect(self) -> Any: ...
     def disconnect(self) -> None: ...
     def send_packed_command(self, command: Any, *, check_health: bool = ...) -> None: ...
     def read_response(self, *, disable_decoding: bool = ..., disconnect_on_error: bool = ...) -> Any: ...
@@ -84,12 +84,12 @@ def iterator(values: Values[T]) -> Iterator[T]:
     return iter(values)
 
 
-def cancellations() -> int:
+def heeding(result: T) -> tuple[T, bool]:
     """Threads are not cancelled."""
-    return 0
+    return result, False
 
 
-def check_cancelled(before: int) -> None:
+def check_cancelled(_cancelled: bool) -> None:  # noqa: FBT001 - as the twin's
     """Nothing to check."""
 
 

@@ -33,9 +33,9 @@ from streamkit._sync._runtime import (
     Client,
     Connection,
     Stopping,
-    cancellations,
     check_cancelled,
     cut,
+    heeding,
     no_retries,
     relax,
     reply_of,
@@ -254,14 +254,14 @@ class Server:
         Raises:
             ServerUnavailable: There is none to be had.
         """
-        before = cancellations()
         try:
-            connection = cast("Connection", self._pool.get_connection(*_POOL_ARGUMENTS))
+            found, cancelled = heeding(self._pool.get_connection(*_POOL_ARGUMENTS))
         except (*LOST, exceptions.ResponseError) as error:
             raise typed(error, doing="connecting") from error
+        connection = cast("Connection", found)
         link = Link(connection, self._known, stopping, self._patience)
         try:
-            check_cancelled(before)
+            check_cancelled(cancelled)
             yield link
         finally:
             if not link.clean:
@@ -290,10 +290,9 @@ class Server:
             "socket_connect_timeout": min(settings.get("socket_connect_timeout") or CONNECT_TIMEOUT, CONNECT_TIMEOUT),
         }
         connection = cast("Connection", self._pool.connection_class(**settings))
-        before = cancellations()
         try:
-            connection.connect()
-            check_cancelled(before)
+            _, cancelled = heeding(connection.connect())
+            check_cancelled(cancelled)
         except (*LOST, exceptions.ResponseError) as error:
             connection.disconnect()
             raise typed(error, doing="connecting") from error

@@ -35,7 +35,7 @@ class Connection(Protocol):
 
     socket_timeout: float | None
 
-    async def connect(self) -> None: ...
+    async def connect(self) -> Any: ...
     async def disconnect(self, *, nowait: bool = ...) -> None: ...
     async def send_packed_command(self, command: Any, *, check_health: bool = ...) -> None: ...
     async def read_response(self, *, disable_decoding: bool = ..., disconnect_on_error: bool = ...) -> Any: ...
@@ -84,25 +84,41 @@ def iterator(values: Values[T]) -> AsyncIterator[T] | Iterator[T]:
     return aiter(values) if isinstance(values, AsyncIterable) else iter(values)
 
 
-def cancellations() -> int:
-    """How often the running task was cancelled, as far as it was not taken back; Python 3.10 does not count."""
-    return int(getattr(asyncio.current_task(), "cancelling", int)())
-
-
-def check_cancelled(before: int) -> None:
-    """Raise CancelledError if the task was cancelled since it was asked.
+async def heeding(work: Coroutine[Any, Any, T]) -> tuple[T, bool]:
+    """What something of redis-py's gave, and whether the task was cancelled meanwhile.
 
     redis-py connects and writes within asyncio.wait_for, which before Python 3.12 may swallow a cancellation.
     """
-    if cancellations() > before:
+    task: Any = asyncio.current_task()
+    if hasattr(task, "cancelling"):
+        before = task.cancelling()
+        return await work, task.cancelling() > before
+    # Python 3.10 does not count them: a task of its own takes the waiting on, and this one only waits for its end.
+    inner = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([inner])
+    except asyncio.CancelledError:
+        inner.cancel()
+        await asyncio.wait([inner])
+        if inner.cancelled() or inner.exception() is not None:
+            raise
+        return inner.result(), True
+    return inner.result(), False
+
+
+def check_cancelled(cancelled: bool) -> None:  # noqa: FBT001 - `heeding`'s word
+    """Raise CancelledError if that is so."""
+    if cancelled:
         raise asyncio.CancelledError
 
 
 async def send(connection: Connection, data: bytes) -> None:
     """Write packed commands."""
-    before = cancellations()
-    await connection.send_packed_command([data], check_health=False)
-    check_cancelled(before)
+    writing = connection.send_packed_command([data], check_health=False)
+    if connection.socket_timeout is None:
+        await writing  # without wait_for
+    else:
+        check_cancelled((await heeding(writing))[1])
 
 
 def transport_of(connection: Connection) -> Any:
