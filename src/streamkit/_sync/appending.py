@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from streamkit._core.appends import Target
     from streamkit._core.replies import Reply
-    from streamkit._sync.connections import Link, Server, Ticket
+    from streamkit._sync.connections import Server
+    from streamkit._sync.links import Link, Ticket
 
 PATIENCE = 15.0
 """Seconds that an append goes on trying while the server is away or refuses."""
@@ -229,7 +230,7 @@ class Delivery:
         packed = sent.chunk.pack(sent.guard, known=self._link.knows(APPEND))
         self._sizer.packed(sent.chunk, packed)
         sent.since = sent.since or time.monotonic()
-        sent.ticket = self._link.prepare_packed([packed])
+        sent.ticket = self._link.prepare_packed([packed], key=sent.chunk.target.key)
         self._link.flush()
 
     def _give_back(self) -> None:

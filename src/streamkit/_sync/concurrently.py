@@ -19,10 +19,10 @@ from streamkit._sync.lanes import GroupMissing
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-    from streamkit._sync.connections import Link
     from streamkit._sync.deliveries import Delivery
     from streamkit._sync.lanes import Lane
     from streamkit._sync.leasing import Hand
+    from streamkit._sync.links import Link
 
 POLL = 0.05
 """Seconds between two looks for new entries while handlers run and nothing is left to begin."""

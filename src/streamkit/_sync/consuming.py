@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from streamkit._core.errors import ServerUnavailable, StreamkitError
+from streamkit._core.errors import PermissionDenied, ServerUnavailable, StreamkitError
 from streamkit._core.groups import Pace, RetryPolicy
 from streamkit._core.members import LONG_AGO, RELEASED
+from streamkit._core.refusals import typed
 from streamkit._core.scripts import RELEASE
 from streamkit._sync.batches import Batch
 from streamkit._sync.holding import Holding
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 
     from streamkit._core.observers import Observer
     from streamkit._sync._runtime import Stopping
-    from streamkit._sync.connections import Link, Server
+    from streamkit._sync.connections import Server
     from streamkit._sync.deliveries import Delivery
     from streamkit._sync.lanes import Courses, Lane
+    from streamkit._sync.links import Link
 
 MOST_WAITING = 5000
 """Entries waiting for a retry before nothing new is read: each is held, and kept fresh."""
@@ -182,7 +184,7 @@ class Consuming:
 
     def _send_back(self, link: Link, *, leave: bool = False) -> bool:
         """Give back what was gathered; ``leave``: and leave the group, if nothing else is ours."""
-        left = True
+        left, denied = True, None
         for lane in {*self.courses.lanes, *self._back} if leave else set(self._back):
             words = self._back.get(lane, [])
             for first in range(0, max(1, len(words)), 1500):
@@ -190,12 +192,16 @@ class Consuming:
                 arguments = (RELEASED, last, *words[first : first + 1500])
                 try:
                     reply = link.run(RELEASE, partial(lane.member.call, RELEASE, arguments))
-                except ResponseError:
+                except ResponseError as error:
                     left = False  # the group is gone, or the server refuses: what is ours ages until peers take it
+                    found = typed(error, doing=f"giving back entries of {lane.key!r} in group {lane.member.group!r}")
+                    denied = found if isinstance(found, PermissionDenied) else denied
                     break
                 left = left and (not last or reply[2] == 1)
             else:
                 self._back.pop(lane, None)
+        if denied is not None:
+            raise denied
         return left
 
     # -- a turn -------------------------------------------------------------------------------------------------------

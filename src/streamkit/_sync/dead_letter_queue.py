@@ -184,6 +184,9 @@ class DeadLetterQueue:
         require_one_choice(ids, selection)
         if to is not None and not isinstance(to, str):
             self._server.require_same(to._server, f"the stream {to.name!r}")  # noqa: SLF001
+        if to is not None:
+            alike = (to,) if isinstance(to, str) else to._keys_alike()  # noqa: SLF001
+            self._server.require_one_slot("redrive", self._key, *alike)
         insisting = Insisting(self._server, self._key, self._stopping)
         redriving = Redriving(insisting, self._key, to, terms, self._stopping, named=ids is not None)
         self._stopping.bind()

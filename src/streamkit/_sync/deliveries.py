@@ -83,11 +83,11 @@ class Delivery(Entry[T_co], Generic[T_co]):
 
         Raises:
             EncodeError: The value has fields that Redis cannot store.
-            InvalidArgument: The stream lies on another server than the consumer's.
+            InvalidArgument: The stream lies on another server than the consumer's, or in another slot of its cluster.
 
         Sends nothing by itself.
         """
-        self._worked().effects.append(emission(self._batch.lane.server, stream, value, at))
+        self._worked().effects.append(emission(self._batch.lane.server, self._stream, stream, value, at))
 
     def execute(self, *command: str | bytes | float) -> None:
         """Run a command in the step that acks this entry.
@@ -97,12 +97,14 @@ class Delivery(Entry[T_co], Generic[T_co]):
         command that fails all the same dead-letters the entry if something was applied before it.
 
         Raises:
-            InvalidArgument: The command takes no key, several keys, or blocks.
+            InvalidArgument: The command takes no key, several keys, or blocks; or its key lies in another slot.
             EncodeError: An argument is nothing that Redis takes.
 
         Sends nothing by itself.
         """
-        self._worked().effects.append(effects.execute(command))
+        effect = effects.execute(command)
+        self._batch.lane.server.require_one_slot(f"{effect.command} of {effect.key!r}", self._stream, effect.key)
+        self._worked().effects.append(effect)
 
     def fail(self, error: BaseException) -> None:
         """Say that this entry failed, for a batch handler: as if its own handler had raised ``error``.

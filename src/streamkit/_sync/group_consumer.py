@@ -24,12 +24,13 @@ from streamkit._core.observers import LoggingObserver, Observer
 from streamkit._core.times import require_positive
 from streamkit._sync._runtime import Client, Stopping
 from streamkit._sync.concurrently import Concurrently
-from streamkit._sync.connections import TEXT_REPLIES, Server
+from streamkit._sync.connections import Server
 from streamkit._sync.joining import Joining
 from streamkit._sync.lanes import Course, Courses, Names
+from streamkit._sync.links import TEXT_REPLIES
 from streamkit._sync.overseeing import lag_of, leave_of, pending_of, take_over_of
 from streamkit._sync.serially import Serially
-from streamkit._sync.sources import Source
+from streamkit._sync.sources import Appendable, Source
 from streamkit._sync.stepping import Stepping
 
 if TYPE_CHECKING:
@@ -464,6 +465,10 @@ class GroupConsumer(Generic[T]):
         if letters in keys:
             msg = f"dead_letters must not be the source {letters!r}: dead letters would be handled, and buried, again"
             raise InvalidArgument(msg)
+        for source, course in zip(self._sources, courses, strict=True):
+            if letters is not None:
+                alike = source._keys_alike() if isinstance(source, Appendable) else (course.name,)  # noqa: SLF001
+                self._server.require_one_slot(f"dead_letters of group {self._group!r}", letters, *alike)
         names = Names(self._group, self._consumer, letters, most)
         return Courses(self._server, courses, names, self._observer)
 

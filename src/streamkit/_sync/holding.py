@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from streamkit._core.observers import Observer
     from streamkit._core.replies import Reply
     from streamkit._core.scripts import Script
-    from streamkit._sync.connections import Link
     from streamkit._sync.joining import Joining
     from streamkit._sync.lanes import Courses, Lane
+    from streamkit._sync.links import Link
 
 LONGEST_MARGIN = 60.0
 """Seconds for which a partition is held each time, at most."""

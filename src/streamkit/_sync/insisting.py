@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from streamkit._core.protocol import Command, Scalar
     from streamkit._core.replies import Reply
     from streamkit._core.scripts import Script
-    from streamkit._sync.connections import Link, Server
+    from streamkit._sync.connections import Server
+    from streamkit._sync.links import Link
 
 PATIENCE = 15.0
 """Seconds that a call is tried again while the server is away or refuses."""

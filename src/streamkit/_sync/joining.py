@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamkit._core.following import Start
     from streamkit._core.observers import Observer
     from streamkit._core.periods import Partition, Partitioning
-    from streamkit._sync.connections import Link
+    from streamkit._sync.links import Link
 
 PROBE_EVERY = 60.0
 """Seconds between two looks at every partition that may exist."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from streamkit._core.effects import Emit, Execute
     from streamkit._core.protocol import Command
     from streamkit._core.replies import Reply
-    from streamkit._sync.connections import Link, Ticket
+    from streamkit._sync.links import Link, Ticket
 
 
 class Rewound(Exception):

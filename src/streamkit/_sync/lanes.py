@@ -17,6 +17,7 @@ from streamkit._core.keys import companion
 from streamkit._core.members import Member, Settlement, beat_arguments
 from streamkit._core.replies import milliseconds, texts
 from streamkit._core.scripts import BEAT
+from streamkit._core.slots import slot_of
 from streamkit._sync.keeping import refused
 from streamkit._sync.probing import checked, existing
 
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
     from streamkit._core.observers import Observer
     from streamkit._core.periods import Partition
     from streamkit._core.replies import Reply
-    from streamkit._sync.connections import Link, Server
+    from streamkit._sync.connections import Server
     from streamkit._sync.joining import Joining
+    from streamkit._sync.links import Link
 
 DISCOVER_EVERY = 0.5
 """Seconds between two looks for the next partition."""
@@ -131,6 +133,7 @@ class Courses:
         self._names = names
         self._group = names.group
         self._observer = observer
+        self._turn = 0
 
     @property
     def lanes(self) -> list[Lane]:
@@ -141,6 +144,20 @@ class Courses:
     def newest(self) -> list[Lane]:
         """The lanes to wait for: the newest of each source."""
         return [course.lanes[-1] for course in self._courses if course.lanes]
+
+    @property
+    def newest_together(self) -> list[list[Lane]]:
+        """The lanes to wait for, in groups that one read can wait for; another one first each time."""
+        newest = self.newest
+        if not self._server.clustered:
+            return [newest]
+        groups: dict[int, list[Lane]] = {}
+        for lane in newest:
+            groups.setdefault(slot_of(lane.key), []).append(lane)
+        self._turn += 1
+        found = list(groups.values())
+        first = self._turn % len(found)
+        return found[first:] + found[:first]
 
     def next_lane(self) -> Lane | None:
         """The lane to read next: sources in turn, of each the oldest that may have something."""
@@ -241,6 +258,6 @@ class Courses:
         return True
 
     def _lane(self, course: Course, key: str, partition: Partition | None) -> Lane:
-        letters = companion(course.name, "dead-letters") if self._names.letters is None else self._names.letters
+        letters = self._server.letters_of(course.name, key) if self._names.letters is None else self._names.letters
         member = Member(key, self._group, self._names.consumer, letters, self._names.letters_maxlen)
         return Lane(self._server, member, partition, course.decode, course.text)

@@ -11,7 +11,8 @@ from streamkit._core.retry import RECONNECT
 if TYPE_CHECKING:
     from streamkit._core.observers import Observer
     from streamkit._sync._runtime import Stopping
-    from streamkit._sync.connections import Link, Server
+    from streamkit._sync.connections import Server
+    from streamkit._sync.links import Link
 
 
 class Line:

@@ -21,8 +21,9 @@ from streamkit._sync.probing import facts_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from streamkit._sync.connections import Link, Server
+    from streamkit._sync.connections import Server
     from streamkit._sync.lanes import Lane
+    from streamkit._sync.links import Link
 
 
 def pending_of(server: Server, lane: Lane) -> Iterator[PendingEntry]:

@@ -16,7 +16,7 @@ from streamkit._sync.keeping import refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamkit._sync.connections import Link
+    from streamkit._sync.links import Link
 
 
 def checked(key: str, reply: Reply) -> Reply:

@@ -9,8 +9,8 @@ from streamkit._core.effects import STEP_BYTES, STEP_EFFECTS, Emit, Execute
 
 if TYPE_CHECKING:
     from streamkit._core.checkpoints import Place, Saved
-    from streamkit._sync.connections import Link
     from streamkit._sync.keeping import Keeper
+    from streamkit._sync.links import Link
 
 
 class HasState(Protocol):

@@ -180,6 +180,7 @@ class CheckpointedReader(Generic[T, S]):
         self._server = Server(client)
         self._checkpoint = require_key("checkpoint", checkpoint)
         self._dead_letters = companion(checkpoint, "dead-letters") if dead_letters is None else dead_letters
+        self._server.require_one_slot(f"dead_letters of checkpoint {checkpoint!r}", checkpoint, self._dead_letters)
         if isinstance(source, Source):
             name, partitioning, codec = source._name, source._partitioning, source._codec  # noqa: SLF001
             self._server.require_same(source._server, f"the source {name!r}")  # noqa: SLF001
@@ -268,7 +269,7 @@ class CheckpointedReader(Generic[T, S]):
         Sends nothing by itself.
         """
         self._require_entered("emit()")
-        self._reading.hold(emission(self._server, stream, value, at))
+        self._reading.hold(emission(self._server, self._checkpoint, stream, value, at))
 
     def execute(self, *command: str | bytes | float) -> None:
         """Run a command in the step that saves the entry in hand.
@@ -284,7 +285,9 @@ class CheckpointedReader(Generic[T, S]):
         Sends nothing by itself.
         """
         self._require_entered("execute()")
-        self._reading.hold(effects.execute(command))
+        effect = effects.execute(command)
+        self._server.require_one_slot(f"{effect.command} of {effect.key!r}", self._checkpoint, effect.key)
+        self._reading.hold(effect)
 
     def commit(self) -> None:
         """Save now: everything handled so far, the entry in hand and its effects included.

@@ -18,9 +18,9 @@ from streamkit._core.observers import Gap, Observer, Position
 from streamkit._core.pages import Page
 from streamkit._core.refusals import passing
 from streamkit._core.replies import RawEntry, Reply, StreamFacts, entries_of_one, milliseconds
-from streamkit._sync.connections import TEXT_REPLIES
 from streamkit._sync.keeping import Keeper, Refused, Rewound
 from streamkit._sync.lines import Line
+from streamkit._sync.links import TEXT_REPLIES
 from streamkit._sync.probing import begin, checked, existing, facts_of
 from streamkit._sync.progress import Progress
 
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from streamkit._core.protocol import Command
     from streamkit._core.states import StateSchema
     from streamkit._sync._runtime import Stopping
-    from streamkit._sync.connections import Link, Server, Ticket
+    from streamkit._sync.connections import Server
+    from streamkit._sync.links import Link, Ticket
 
 SLICE_MS = 500
 """How long one blocking read lasts, in ms: what a stop waits for, at most."""

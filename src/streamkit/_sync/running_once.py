@@ -71,7 +71,7 @@ def once(
 
         @wraps(handler)
         def handle(entry: E) -> None:
-            key = companion(guard.name, f"once:{entry.stream}:{entry.id}")
+            key = guard.key_for(entry)
             token = guard.claim(key, entry)
             if token is None:
                 return
@@ -100,6 +100,12 @@ class _Guard:
         self._insisting = Insisting(server, name)
         self._window = window
         self._lease = lease
+
+    def key_for(self, entry: Entry[Any]) -> str:
+        """The key of an entry's claim and mark; on a cluster in the slot of its stream, for it may go with the ack."""
+        if self._server.clustered:
+            return companion(entry.stream, f"once:{self.name}:{entry.id}")
+        return companion(self.name, f"once:{entry.stream}:{entry.id}")
 
     def claim(self, key: str, entry: Entry[Any]) -> str | None:
         """The token of a run that may begin; None: the handler ran before.

@@ -20,7 +20,7 @@ from streamkit._sync.taking import BURIED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from streamkit._sync.connections import Link
+    from streamkit._sync.links import Link
 
 ACK_EVERY = 0.5
 """Seconds that acks wait at most for the end of a batch."""

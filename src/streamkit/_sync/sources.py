@@ -123,6 +123,8 @@ class Appendable(Source[T], Generic[T]):
         else:
             chunk = Chunk(target, [fields], [str(at) if isinstance(at, EntryId) else f"{ms}-*"], ms, ms)
         guard = self._once(idempotency_key, numbered=at is None)
+        if guard.key:
+            self._server.require_one_slot("idempotency_key", guard.key, *self._keys_alike())
         with Delivery(self._server, self._target, guard) as delivery:
             delivery.send(chunk)
             delivery.settle()
@@ -182,6 +184,10 @@ class Appendable(Source[T], Generic[T]):
     def _target(self, ms: int | None) -> Target:
         """Where an entry of this moment goes; None: now, by our clock, which the server corrects."""
         raise NotImplementedError
+
+    def _keys_alike(self) -> tuple[str, ...]:
+        """Keys that are in one slot exactly if all of the stream's are."""
+        return (self._name,)
 
     def _once(self, idempotency_key: str | None, *, numbered: bool) -> Guard:
         """The guard of an append that has an idempotency key; none otherwise."""

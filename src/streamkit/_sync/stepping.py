@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from streamkit._sync.connections import Link
+    from streamkit._sync.links import Link
 
 
 class Stepping(Consuming):

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from streamkit._core.periods import Partitioning
     from streamkit._core.replies import RawEntry, Reply
     from streamkit._sync._runtime import Stopping
-    from streamkit._sync.connections import Link, Server
+    from streamkit._sync.connections import Server
+    from streamkit._sync.links import Link
 
 
 class Tail:

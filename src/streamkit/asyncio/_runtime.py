@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, cast
 
 import redis
 import redis.asyncio
@@ -14,10 +15,15 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from typing_extensions import TypeVar
 
-Client: TypeAlias = redis.asyncio.Redis
+Client: TypeAlias = "redis.asyncio.Redis | redis.asyncio.RedisCluster"
 CLIENT: type = redis.asyncio.Redis
-OTHER_CLIENT: type = redis.Redis
+CLUSTER: type = redis.asyncio.RedisCluster
+OTHER_CLIENTS: tuple[type, ...] = (redis.Redis, redis.RedisCluster)
 HALF, OTHER_HALF = "streamkit.asyncio", "streamkit"
+# redis-py before 5.3 wants a command name here, later ones warn about it.
+_GET: Any = inspect.unwrap(cast("Any", redis.asyncio.ConnectionPool).get_connection)
+_NAME = inspect.signature(_GET).parameters["command_name"]
+POOL_ARGUMENTS: tuple[str, ...] = ("_",) if _NAME.default is inspect.Parameter.empty else ()
 IO_TIMEOUT = 5.0
 """Seconds a reply may take on a connection of our own, if the client sets no timeout."""
 STOP_PATIENCE = 0.7
@@ -298,3 +304,50 @@ class Workers(Generic[T]):
 def refuse_result(result: object) -> None:
     """A coroutine's result is nobody's business."""
     del result
+
+
+# -- nodes of a cluster -----------------------------------------------------------------------------------------------
+
+
+def node_settings(client: Any) -> tuple[Any, dict[str, Any]]:
+    """The class of a cluster client's connections, and what they are made with."""
+    node = next(iter(client.nodes_manager.startup_nodes.values()))
+    return node.connection_class, node.connection_kwargs
+
+
+def seeds(client: Any) -> list[tuple[str, int]]:
+    """The nodes that a cluster client has heard of."""
+    manager = client.nodes_manager
+    nodes = [*manager.nodes_cache.values(), *manager.startup_nodes.values()]
+    return [(node.host, int(node.port)) for node in nodes]
+
+
+async def borrowed_from_node(client: Any, address: tuple[str, int]) -> tuple[Any, Any]:
+    """A connection of the client's to a node, with the node; None, None: the client does not know the node."""
+    _, cancelled = await heeding(client.initialize())
+    check_cancelled(cancelled)
+    node = client.nodes_manager.nodes_cache.get(f"{address[0]}:{address[1]}")
+    if node is None:
+        return None, None
+    connection = node.acquire_connection()
+    try:
+        # Something to read that nobody asked for: the server has closed it. redis-py 8 renamed the question.
+        readable = getattr(connection, "can_read", None) or connection.can_read_destructive
+        if connection.is_connected and await readable():
+            await connection.disconnect()
+        _, cancelled = await heeding(connection.connect())
+        check_cancelled(cancelled)
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        await give_back_to_node(node, connection)
+        raise
+    return connection, node
+
+
+async def give_back_to_node(node: Any, connection: Any) -> None:
+    """Give a connection back to its node."""
+    release = getattr(node, "release", None)
+    if release is None:  # redis-py before 6
+        node._free.append(connection)  # noqa: SLF001
+    else:
+        release(connection)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from streamkit._core.appends import Target
     from streamkit._core.replies import Reply
-    from streamkit.asyncio.connections import Link, Server, Ticket
+    from streamkit.asyncio.connections import Server
+    from streamkit.asyncio.links import Link, Ticket
 
 PATIENCE = 15.0
 """Seconds that an append goes on trying while the server is away or refuses."""
@@ -228,7 +229,7 @@ class Delivery:
         packed = sent.chunk.pack(sent.guard, known=self._link.knows(APPEND))
         self._sizer.packed(sent.chunk, packed)
         sent.since = sent.since or time.monotonic()
-        sent.ticket = self._link.prepare_packed([packed])
+        sent.ticket = self._link.prepare_packed([packed], key=sent.chunk.target.key)
         await self._link.flush()
 
     async def _give_back(self) -> None:

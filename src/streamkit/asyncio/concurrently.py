@@ -18,10 +18,10 @@ from streamkit.asyncio.lanes import GroupMissing
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
-    from streamkit.asyncio.connections import Link
     from streamkit.asyncio.deliveries import Delivery
     from streamkit.asyncio.lanes import Lane
     from streamkit.asyncio.leasing import Hand
+    from streamkit.asyncio.links import Link
 
 POLL = 0.05
 """Seconds between two looks for new entries while handlers run and nothing is left to begin."""

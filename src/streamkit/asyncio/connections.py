@@ -1,72 +1,33 @@
-"""Connections: borrowed from the user's client for a single step, or a loop's own, with redis-py's retries off.
-
-redis-py retries whole commands, which doubles writes whose reply was lost. So nothing here goes through the client's
-own ``execute_command``: a `Link` writes packed commands to a connection and reads raw replies from it, in order.
-"""
+"""A user's client, as the blocks see it: steps on a borrowed connection, links for loops, facts about the server."""
 
 from __future__ import annotations
 
-import inspect
-from collections import deque
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-import redis
 from redis import exceptions
-from redis.asyncio import ConnectionPool
-from redis.utils import HIREDIS_AVAILABLE
 
 from streamkit._core import commands
 from streamkit._core.errors import InvalidArgument, ServerTooOld
-from streamkit._core.protocol import pack
-from streamkit._core.refusals import Refusal, refusal, typed
-from streamkit._core.replies import Reply, ServerFacts, raise_error, server_facts
-from streamkit.asyncio._runtime import (
-    CLIENT,
-    HALF,
-    IO_TIMEOUT,
-    OTHER_CLIENT,
-    OTHER_HALF,
-    Client,
-    Connection,
-    Stopping,
-    check_cancelled,
-    cut,
-    heeding,
-    no_retries,
-    relax,
-    reply_of,
-    send,
-    transport_of,
-)
+from streamkit._core.keys import companion
+from streamkit._core.refusals import typed
+from streamkit._core.replies import Reply, ServerFacts, server_facts
+from streamkit._core.slots import require_one_slot, slot_of
+from streamkit.asyncio._runtime import CLIENT, CLUSTER, HALF, OTHER_CLIENTS, OTHER_HALF, Client, Stopping
+from streamkit.asyncio.clusters import ClusterPool
+from streamkit.asyncio.links import Known
+from streamkit.asyncio.pools import Pool, ServerPool
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from streamkit._core.protocol import Command, Scalar
     from streamkit._core.scripts import Script
+    from streamkit.asyncio.links import Link
 
 LEAST_MAJOR = 7
-LEAST_IO_TIMEOUT = 2.0
-CONNECT_TIMEOUT = 0.8
-"""Seconds that a step of making a loop's own connection may take, at most: stop() waits for it."""
-TEXT_REPLIES = HIREDIS_AVAILABLE and int(redis.__version__.partition(".")[0]) >= 8
-"""Whether single replies can be had as text: older versions of redis-py decode some ahead of being asked."""
-LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, EOFError)
-
-
-@dataclass
-class _Known:
-    """What is known of the server behind a pool, by every object that uses it."""
-
-    scripts: set[str] = field(default_factory=set[str])
-    facts: ServerFacts | None = None
-    native_idempotency: bool = False
-    deletes_acked: bool = False
-
 
 _QUESTIONS = (commands.INFO_SERVER, commands.INFO_MEMORY, commands.HAS_XCFGSET, commands.HAS_XACKDEL)
 
@@ -76,231 +37,71 @@ def _knows(reply: Reply) -> bool:
     return reply not in (None, [], [None]) and not isinstance(reply, Exception)
 
 
-_KNOWN: WeakKeyDictionary[Any, _Known] = WeakKeyDictionary()
-
-
-class Ticket:
-    """The claim to the replies of commands sent together."""
-
-    __slots__ = ("due", "replies", "text")
-
-    def __init__(self, due: int, *, text: bool = False) -> None:
-        self.due: int = due
-        self.text: bool = text
-        """Whether the last of the replies is wanted as text, which hiredis decodes much faster than we could."""
-        self.replies: list[Reply] = []
-
-    @property
-    def complete(self) -> bool:
-        """Whether every reply was read."""
-        return len(self.replies) == self.due
-
-
-class Link:
-    """One connection, written and read by hand: commands may be sent long before their replies are collected."""
-
-    def __init__(
-        self, connection: Connection, known: _Known, stopping: Stopping | None = None, patience: float = IO_TIMEOUT
-    ) -> None:
-        self._connection = connection
-        self._transport = transport_of(connection)
-        self._known = known
-        self._stopping = stopping
-        self._patience = patience
-        self._owed: deque[Ticket] = deque()
-        self._unsent: list[bytes] = []
-        self._failure: Exception | None = None
-        """Why it is of no use any more: redis-py would connect anew, and replies would go to the wrong tickets."""
-
-    @property
-    def clean(self) -> bool:
-        """Whether every reply was collected, so that others may use the connection."""
-        return not self._owed and not self._unsent
-
-    def knows(self, script: Script) -> bool:
-        """Whether the server has seen the script, as far as we know."""
-        return script.sha in self._known.scripts
-
-    def prepare(self, *batch: Command, text: bool = False) -> Ticket:
-        """Queue commands to be written by the next flush; ``text``: the last reply is wanted as str, not bytes."""
-        return self.prepare_packed([pack(command) for command in batch], text=text)
-
-    def prepare_packed(self, packed: list[bytes], *, text: bool = False) -> Ticket:
-        """Queue commands that are packed already."""
-        ticket = Ticket(len(packed), text=text)
-        if packed:
-            self._unsent += packed
-            self._owed.append(ticket)
-        return ticket
-
-    async def flush(self) -> None:
-        """Write everything queued, in one piece."""
-        if self._unsent:
-            data = b"".join(self._unsent)
-            self._unsent.clear()
-            if self._failure is not None:
-                raise self._failure
-            try:
-                if self._stopping is None:
-                    await send(self._connection, data)
-                else:
-                    await self._stopping.write(self._connection, data, self._patience)
-            except LOST as error:
-                self._failure = typed(error, doing="writing")
-                raise self._failure from error
-
-    async def collect(self, ticket: Ticket) -> list[Reply]:
-        """The replies of a ticket, error replies among them as values; those due before it are kept for theirs."""
-        while len(ticket.replies) < ticket.due:
-            oldest = self._owed[0]
-            text = oldest.text and len(oldest.replies) + 1 == oldest.due
-            oldest.replies.append(await self._next(text=text))
-            if len(oldest.replies) == oldest.due:
-                self._owed.popleft()
-        return ticket.replies
-
-    async def exchange(self, *batch: Command) -> list[Reply]:
-        """Send commands and wait for their replies."""
-        ticket = self.prepare(*batch)
-        await self.flush()
-        return await self.collect(ticket)
-
-    async def run(self, script: Script, build: Callable[..., Command]) -> Reply:
-        """Run a script, by its SHA1 if the server has seen it; ``build(known=...)`` gives the command."""
-        (reply,) = await self.exchange(build(known=self.knows(script)))
-        if self.learn(script, reply):
-            (reply,) = await self.exchange(build(known=False))
-            self.learn(script, reply)
-        return raise_error(reply)
-
-    def learn(self, script: Script, reply: Reply) -> bool:
-        """Note from a script's reply whether the server knows it; True if it must be sent again by its source."""
-        if isinstance(reply, Exception):
-            if refusal(reply) is Refusal.SCRIPT:
-                self._known.scripts.discard(script.sha)
-                return True
-            return False
-        self._known.scripts.add(script.sha)
-        return False
-
-    async def close(self) -> None:
-        """Cut the connection."""
-        self._owed.clear()
-        self._unsent.clear()
-        with suppress(*LOST):
-            await cut(self._connection, self._transport)
-
-    async def _next(self, *, text: bool = False) -> Reply:
-        if self._failure is not None:
-            raise self._failure
-        try:
-            if self._stopping is None:
-                return await reply_of(self._connection, text=text)
-            return await self._stopping.reply(self._connection, self._patience, text=text)
-        except UnicodeDecodeError as error:
-            return error  # what to do about it is the caller's to know
-        except exceptions.AuthenticationError as error:
-            raise typed(error, doing="connecting") from error
-        except LOST as error:
-            self._failure = typed(error, doing="waiting for a reply")
-            raise self._failure from error
-        except exceptions.ResponseError as error:
-            return error
+_KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
+"""By a pool of connections, which clients may share, or by a cluster client."""
 
 
 class Server:
-    """The server behind a client of the user's."""
+    """The server, or the cluster, behind a client of the user's."""
 
     def __init__(self, client: Client) -> None:
-        if isinstance(client, OTHER_CLIENT):
+        if isinstance(client, OTHER_CLIENTS):
             msg = f"{type(client).__module__}.{type(client).__name__} belongs to {OTHER_HALF}, and this is {HALF}"
             raise InvalidArgument(msg)
-        if not isinstance(client, CLIENT):
+        shared: Any = client if isinstance(client, CLUSTER) else getattr(client, "connection_pool", None)
+        if isinstance(client, CLUSTER):
+            self._pool: Pool = ClusterPool(client, _KNOWN.setdefault(shared, Known()))
+        elif isinstance(client, CLIENT):
+            self._pool = ServerPool(shared, _KNOWN.setdefault(shared, Known()))
+        else:
             msg = (
-                f"client must be a {CLIENT.__module__}.Redis (a Sentinel's master_for() gives one too), "
-                f"not {type(client).__name__}; cluster clients are not supported yet"
+                f"client must be a {CLIENT.__module__}.Redis (a Sentinel's master_for() gives one too) or a "
+                f"{CLUSTER.__module__}.RedisCluster, not {type(client).__name__}"
             )
             raise InvalidArgument(msg)
-        self._pool: Any = client.connection_pool
-        self._known = _KNOWN.setdefault(self._pool, _Known())
-        self._patience: float = max(self._pool.connection_kwargs.get("socket_timeout") or IO_TIMEOUT, LEAST_IO_TIMEOUT)
+
+    @property
+    def clustered(self) -> bool:
+        """Whether keys lie in slots, and one step can only touch those of one."""
+        return isinstance(self._pool, ClusterPool)
 
     @property
     def native_idempotency(self) -> bool:
         """Whether XADD knows IDMP there; after `facts`."""
-        return self._known.native_idempotency
+        return self._pool.known.native_idempotency
 
     @property
     def deletes_acked(self) -> bool:
         """Whether it has XACKDEL; after `facts`."""
-        return self._known.deletes_acked
+        return self._pool.known.deletes_acked
+
+    def require_one_slot(self, what: str, key: str, *others: str) -> None:
+        """Raise InvalidArgument if one step cannot touch all of these keys."""
+        if self.clustered:
+            require_one_slot(what, key, *others)
+
+    def letters_of(self, name: str, key: str) -> str:
+        """Where the dead letters of a key lie: beside its stream, or beside the key if that is another slot."""
+        beside = companion(name, "dead-letters")
+        apart = self.clustered and slot_of(beside) != slot_of(key)
+        return companion(key, "dead-letters") if apart else beside
 
     def require_same(self, other: Server, what: str) -> None:
         """Raise InvalidArgument if the other client's server, as it is addressed, is not this one."""
-        ours, theirs = (_address(server._pool) for server in (self, other))  # noqa: SLF001
-        if ours != theirs:
+        if not self._pool.same(other._pool):
+            theirs, ours = other._pool.address, self._pool.address
             msg = (
                 f"{what} belongs to a client of {theirs}, not of {ours}: one atomic step needs one server and database"
             )
             raise InvalidArgument(msg)
 
-    @asynccontextmanager
-    async def borrow(self, stopping: Stopping | None = None) -> AsyncIterator[Link]:
-        """A connection of the user's pool, given back afterwards, cut if replies are still due on it.
-
-        Args:
-            stopping: Ends the waiting for replies; None: only the client's own timeout does.
-
-        Raises:
-            ServerUnavailable: There is none to be had.
-        """
-        try:
-            found, cancelled = await heeding(self._pool.get_connection(*_POOL_ARGUMENTS))
-        except (*LOST, exceptions.ResponseError) as error:
-            raise typed(error, doing="connecting") from error
-        connection = cast("Connection", found)
-        link = Link(connection, self._known, stopping, self._patience)
-        try:
-            check_cancelled(cancelled)
-            yield link
-        finally:
-            if not link.clean:
-                await link.close()
-            await self._pool.release(connection)
+    def borrow(self, stopping: Stopping | None = None) -> AbstractAsyncContextManager[Link]:
+        """A link over the client's connections; see `Pool.borrow`."""
+        return self._pool.borrow(stopping)
 
     async def open(self, stopping: Stopping) -> Link:
-        """A connection outside the pool, for a loop to keep; the loop closes it.
-
-        Raises:
-            ServerUnavailable: It could not be made.
-        """
-        settings = dict(self._pool.connection_kwargs)
-        for name in tuple(settings):
-            if name.startswith(("maint_notifications", "orig_")):
-                del settings[name]
-        settings |= {
-            "encoding": "utf-8",
-            "encoding_errors": "strict",
-            "decode_responses": TEXT_REPLIES,
-            "retry": no_retries(),
-            "retry_on_timeout": False,
-            "retry_on_error": [],
-            "health_check_interval": 0,
-            "socket_timeout": CONNECT_TIMEOUT,
-            "socket_connect_timeout": min(settings.get("socket_connect_timeout") or CONNECT_TIMEOUT, CONNECT_TIMEOUT),
-        }
-        connection = cast("Connection", self._pool.connection_class(**settings))
-        try:
-            _, cancelled = await heeding(connection.connect())
-            check_cancelled(cancelled)
-        except (*LOST, exceptions.ResponseError) as error:
-            await connection.disconnect()
-            raise typed(error, doing="connecting") from error
-        except BaseException:
-            await cut(connection, transport_of(connection))
-            raise
-        relax(connection)
-        return Link(connection, self._known, stopping, self._patience)
+        """A link for a loop to keep; see `Pool.open`."""
+        return await self._pool.open(stopping)
 
     async def call(self, *batch: Command, doing: str, key: str = "") -> list[Reply]:
         """Send commands on a borrowed connection; raises a typed error for the first error reply."""
@@ -337,12 +138,12 @@ class Server:
             ServerTooOld: It lacks what streamkit is built on.
             ServerUnavailable: It cannot be reached.
         """
-        if self._known.facts is None:
+        if self._pool.known.facts is None:
             async with self.borrow(stopping) as link:
                 replies = await link.exchange(*_QUESTIONS)
             self._learn(replies)
-        assert self._known.facts is not None  # noqa: S101 - _learn set it or raised
-        return self._known.facts
+        assert self._pool.known.facts is not None  # noqa: S101 - _learn set it or raised
+        return self._pool.known.facts
 
     def _learn(self, replies: Sequence[Reply]) -> None:
         server, memory, native, ackdel = replies
@@ -355,23 +156,6 @@ class Server:
             raise typed(error, doing="asking for INFO") from error
         if facts.major < LEAST_MAJOR:
             raise ServerTooOld(facts.version, f"{LEAST_MAJOR}.0")
-        self._known.native_idempotency = _knows(native)
-        self._known.deletes_acked = _knows(ackdel)
-        self._known.facts = facts
-
-
-def _address(pool: Any) -> str:
-    settings = pool.connection_kwargs
-    where = (
-        settings.get("path") or getattr(pool, "service_name", None) or f"{settings.get('host')}:{settings.get('port')}"
-    )
-    return f"{where}/{settings.get('db', 0)}"
-
-
-# redis-py before 5.3 wants a command name here, later ones warn about it.
-def _pool_arguments(pool_class: Any) -> tuple[str, ...]:
-    name = inspect.signature(inspect.unwrap(pool_class.get_connection)).parameters["command_name"]
-    return ("_",) if name.default is inspect.Parameter.empty else ()
-
-
-_POOL_ARGUMENTS = _pool_arguments(ConnectionPool)
+        self._pool.known.native_idempotency = _knows(native)
+        self._pool.known.deletes_acked = _knows(ackdel)
+        self._pool.known.facts = facts

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from streamkit._core.errors import ServerUnavailable, StreamkitError
+from streamkit._core.errors import PermissionDenied, ServerUnavailable, StreamkitError
 from streamkit._core.groups import Pace, RetryPolicy
 from streamkit._core.members import LONG_AGO, RELEASED
+from streamkit._core.refusals import typed
 from streamkit._core.scripts import RELEASE
 from streamkit.asyncio.batches import Batch
 from streamkit.asyncio.holding import Holding
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
     from streamkit._core.observers import Observer
     from streamkit.asyncio._runtime import Stopping
-    from streamkit.asyncio.connections import Link, Server
+    from streamkit.asyncio.connections import Server
     from streamkit.asyncio.deliveries import Delivery
     from streamkit.asyncio.lanes import Courses, Lane
+    from streamkit.asyncio.links import Link
 
 MOST_WAITING = 5000
 """Entries waiting for a retry before nothing new is read: each is held, and kept fresh."""
@@ -181,7 +183,7 @@ class Consuming:
 
     async def _send_back(self, link: Link, *, leave: bool = False) -> bool:
         """Give back what was gathered; ``leave``: and leave the group, if nothing else is ours."""
-        left = True
+        left, denied = True, None
         for lane in {*self.courses.lanes, *self._back} if leave else set(self._back):
             words = self._back.get(lane, [])
             for first in range(0, max(1, len(words)), 1500):
@@ -189,12 +191,16 @@ class Consuming:
                 arguments = (RELEASED, last, *words[first : first + 1500])
                 try:
                     reply = await link.run(RELEASE, partial(lane.member.call, RELEASE, arguments))
-                except ResponseError:
+                except ResponseError as error:
                     left = False  # the group is gone, or the server refuses: what is ours ages until peers take it
+                    found = typed(error, doing=f"giving back entries of {lane.key!r} in group {lane.member.group!r}")
+                    denied = found if isinstance(found, PermissionDenied) else denied
                     break
                 left = left and (not last or reply[2] == 1)
             else:
                 self._back.pop(lane, None)
+        if denied is not None:
+            raise denied
         return left
 
     # -- a turn -------------------------------------------------------------------------------------------------------

@@ -23,12 +23,13 @@ from streamkit._core.observers import LoggingObserver, Observer
 from streamkit._core.times import require_positive
 from streamkit.asyncio._runtime import Client, Stopping
 from streamkit.asyncio.concurrently import Concurrently
-from streamkit.asyncio.connections import TEXT_REPLIES, Server
+from streamkit.asyncio.connections import Server
 from streamkit.asyncio.joining import Joining
 from streamkit.asyncio.lanes import Course, Courses, Names
+from streamkit.asyncio.links import TEXT_REPLIES
 from streamkit.asyncio.overseeing import lag_of, leave_of, pending_of, take_over_of
 from streamkit.asyncio.serially import Serially
-from streamkit.asyncio.sources import Source
+from streamkit.asyncio.sources import Appendable, Source
 from streamkit.asyncio.stepping import Stepping
 
 if TYPE_CHECKING:
@@ -467,6 +468,10 @@ class GroupConsumer(Generic[T]):
         if letters in keys:
             msg = f"dead_letters must not be the source {letters!r}: dead letters would be handled, and buried, again"
             raise InvalidArgument(msg)
+        for source, course in zip(self._sources, courses, strict=True):
+            if letters is not None:
+                alike = source._keys_alike() if isinstance(source, Appendable) else (course.name,)  # noqa: SLF001
+                self._server.require_one_slot(f"dead_letters of group {self._group!r}", letters, *alike)
         names = Names(self._group, self._consumer, letters, most)
         return Courses(self._server, courses, names, self._observer)
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from streamkit._core.observers import Observer
     from streamkit._core.replies import Reply
     from streamkit._core.scripts import Script
-    from streamkit.asyncio.connections import Link
     from streamkit.asyncio.joining import Joining
     from streamkit.asyncio.lanes import Courses, Lane
+    from streamkit.asyncio.links import Link
 
 LONGEST_MARGIN = 60.0
 """Seconds for which a partition is held each time, at most."""

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from streamkit._core.protocol import Command, Scalar
     from streamkit._core.replies import Reply
     from streamkit._core.scripts import Script
-    from streamkit.asyncio.connections import Link, Server
+    from streamkit.asyncio.connections import Server
+    from streamkit.asyncio.links import Link
 
 PATIENCE = 15.0
 """Seconds that a call is tried again while the server is away or refuses."""

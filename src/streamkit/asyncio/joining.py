@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streamkit._core.following import Start
     from streamkit._core.observers import Observer
     from streamkit._core.periods import Partition, Partitioning
-    from streamkit.asyncio.connections import Link
+    from streamkit.asyncio.links import Link
 
 PROBE_EVERY = 60.0
 """Seconds between two looks at every partition that may exist."""

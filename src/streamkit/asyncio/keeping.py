@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streamkit._core.effects import Emit, Execute
     from streamkit._core.protocol import Command
     from streamkit._core.replies import Reply
-    from streamkit.asyncio.connections import Link, Ticket
+    from streamkit.asyncio.links import Link, Ticket
 
 
 class Rewound(Exception):

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from streamkit._core.errors import LeaseLost, ServerUnavailable
+from streamkit._core.errors import LeaseLost, PermissionDenied, ServerUnavailable
 from streamkit._core.members import beat_arguments
+from streamkit._core.refusals import typed
 from streamkit._core.replies import texts
 from streamkit._core.scripts import BEAT
 from streamkit.asyncio._runtime import Background, Bell, Stopping
@@ -18,8 +19,9 @@ from streamkit.asyncio._runtime import Background, Bell, Stopping
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from streamkit.asyncio.connections import Link, Server
+    from streamkit.asyncio.connections import Server
     from streamkit.asyncio.lanes import Lane
+    from streamkit.asyncio.links import Link
 
 CONFIRMED_WITHIN = 0.8
 """An entry starts only if its lease was confirmed within this part of min_idle_time."""
@@ -163,7 +165,10 @@ class Leases:
             arguments = beat_arguments(part, behind=lane.last, ahead=0 if first else ahead)
             try:
                 lost, gone = await link.run(BEAT, partial(lane.member.call, BEAT, arguments))
-            except ResponseError:
+            except ResponseError as error:
+                found = typed(error, doing=f"keeping entries of {lane.key!r} in group {lane.member.group!r}")
+                if isinstance(found, PermissionDenied):
+                    raise found from error  # the loop may never need that right itself
                 # No such group, or a server that refuses for now: the loop finds out by itself, and leases age.
                 return None
             all_lost += texts(lost)

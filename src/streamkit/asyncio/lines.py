@@ -10,7 +10,8 @@ from streamkit._core.retry import RECONNECT
 if TYPE_CHECKING:
     from streamkit._core.observers import Observer
     from streamkit.asyncio._runtime import Stopping
-    from streamkit.asyncio.connections import Link, Server
+    from streamkit.asyncio.connections import Server
+    from streamkit.asyncio.links import Link
 
 
 class Line:

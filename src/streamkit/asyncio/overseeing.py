@@ -20,8 +20,9 @@ from streamkit.asyncio.probing import facts_of
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from streamkit.asyncio.connections import Link, Server
+    from streamkit.asyncio.connections import Server
     from streamkit.asyncio.lanes import Lane
+    from streamkit.asyncio.links import Link
 
 
 async def pending_of(server: Server, lane: Lane) -> AsyncIterator[PendingEntry]:

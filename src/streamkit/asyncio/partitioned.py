@@ -156,6 +156,10 @@ class PartitionedStream(Appendable[T], Generic[T]):
         return removed
 
     @override
+    def _keys_alike(self) -> tuple[str, ...]:
+        return self._partitions.at(0).key, self._partitions.at(10**12).key
+
+    @override
     def _target(self, ms: int | None) -> Target:
         moment = time.time_ns() // 1_000_000 if ms is None else ms
         target = self._latest

@@ -15,7 +15,7 @@ from streamkit.asyncio.keeping import refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamkit.asyncio.connections import Link
+    from streamkit.asyncio.links import Link
 
 
 def checked(key: str, reply: Reply) -> Reply:

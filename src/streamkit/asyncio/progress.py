@@ -8,8 +8,8 @@ from streamkit._core.effects import STEP_BYTES, STEP_EFFECTS, Emit, Execute
 
 if TYPE_CHECKING:
     from streamkit._core.checkpoints import Place, Saved
-    from streamkit.asyncio.connections import Link
     from streamkit.asyncio.keeping import Keeper
+    from streamkit.asyncio.links import Link
 
 
 class HasState(Protocol):

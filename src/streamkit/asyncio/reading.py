@@ -17,9 +17,9 @@ from streamkit._core.observers import Gap, Observer, Position
 from streamkit._core.pages import Page
 from streamkit._core.refusals import passing
 from streamkit._core.replies import RawEntry, Reply, StreamFacts, entries_of_one, milliseconds
-from streamkit.asyncio.connections import TEXT_REPLIES
 from streamkit.asyncio.keeping import Keeper, Refused, Rewound
 from streamkit.asyncio.lines import Line
+from streamkit.asyncio.links import TEXT_REPLIES
 from streamkit.asyncio.probing import begin, checked, existing, facts_of
 from streamkit.asyncio.progress import Progress
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from streamkit._core.protocol import Command
     from streamkit._core.states import StateSchema
     from streamkit.asyncio._runtime import Stopping
-    from streamkit.asyncio.connections import Link, Server, Ticket
+    from streamkit.asyncio.connections import Server
+    from streamkit.asyncio.links import Link, Ticket
 
 SLICE_MS = 500
 """How long one blocking read lasts, in ms: what a stop waits for, at most."""

@@ -70,7 +70,7 @@ def once(
 
         @wraps(handler)
         async def handle(entry: E) -> None:
-            key = companion(guard.name, f"once:{entry.stream}:{entry.id}")
+            key = guard.key_for(entry)
             token = await guard.claim(key, entry)
             if token is None:
                 return
@@ -99,6 +99,12 @@ class _Guard:
         self._insisting = Insisting(server, name)
         self._window = window
         self._lease = lease
+
+    def key_for(self, entry: Entry[Any]) -> str:
+        """The key of an entry's claim and mark; on a cluster in the slot of its stream, for it may go with the ack."""
+        if self._server.clustered:
+            return companion(entry.stream, f"once:{self.name}:{entry.id}")
+        return companion(self.name, f"once:{entry.stream}:{entry.id}")
 
     async def claim(self, key: str, entry: Entry[Any]) -> str | None:
         """The token of a run that may begin; None: the handler ran before.

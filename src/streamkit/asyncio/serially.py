@@ -19,7 +19,7 @@ from streamkit.asyncio.taking import BURIED
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from streamkit.asyncio.connections import Link
+    from streamkit.asyncio.links import Link
 
 ACK_EVERY = 0.5
 """Seconds that acks wait at most for the end of a batch."""

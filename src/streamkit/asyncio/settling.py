@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from streamkit._core import commands
 from streamkit._core.dead_letters import Provenance
 from streamkit._core.effects import STEP_BYTES, STEP_EFFECTS
-from streamkit._core.errors import LeaseLost
+from streamkit._core.errors import LeaseLost, PermissionDenied
 from streamkit._core.groups import Fate, RetryPolicy, verdict
 from streamkit._core.members import Settled, Settlement, settle_arguments, settle_results
 from streamkit._core.observers import EntryOfGroup
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from streamkit._core.effects import Emit, Execute
     from streamkit._core.observers import Observer
     from streamkit._core.replies import Reply
-    from streamkit.asyncio.connections import Link, Ticket
     from streamkit.asyncio.lanes import Lane
     from streamkit.asyncio.leasing import Leases
+    from streamkit.asyncio.links import Link, Ticket
 
 ACKS = 1000
 """IDs in one XACK."""
@@ -231,10 +231,12 @@ class Settling:
 
     def _settled(self, sent: Sent, reply: object) -> None:
         dropped, results = settle_results(reply, sent.settlements)
-        lane = sent.lane
+        lane, denied = sent.lane, None
         for settlement, result in zip(sent.settlements, results, strict=True):
             entry_id = settlement.entry_id
-            if result.outcome is Settled.FAILED and result.error is not None:
+            if isinstance(result.error, PermissionDenied):
+                denied = result.error  # no fault of the entry's: it stays pending, and the loop ends
+            elif result.outcome is Settled.FAILED and result.error is not None:
                 self.fail(lane, entry_id, result.error, settlement.attempt)
             elif result.outcome is Settled.PERIOD:
                 self._settle(
@@ -256,6 +258,8 @@ class Settling:
                 self._observer.on_buried(self.entry(lane, entry_id), letter.cause, lane.member.letters, letter.error)
         if dropped:
             self._observer.on_letters_dropped(lane.member.letters, dropped)
+        if denied is not None:
+            raise denied
 
 
 def _passing(lane: Lane, reply: Reply) -> Exception | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import timedelta
 
-    from streamkit.asyncio.connections import Link
+    from streamkit.asyncio.links import Link
 
 
 class Stepping(Consuming):

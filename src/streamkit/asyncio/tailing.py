@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from streamkit._core.periods import Partitioning
     from streamkit._core.replies import RawEntry, Reply
     from streamkit.asyncio._runtime import Stopping
-    from streamkit.asyncio.connections import Link, Server
+    from streamkit.asyncio.connections import Server
+    from streamkit.asyncio.links import Link
 
 
 class Tail:

@@ -29,15 +29,18 @@ if TYPE_CHECKING:
 
     from streamkit._core.groups import RetryPolicy
     from streamkit._core.observers import Observer
+    from streamkit._core.protocol import Command
     from streamkit._core.replies import RawEntry, Reply
     from streamkit._core.scripts import Script
-    from streamkit.asyncio.connections import Link, Ticket
     from streamkit.asyncio.lanes import Courses, Lane
     from streamkit.asyncio.leasing import Leases
+    from streamkit.asyncio.links import Link, Ticket
     from streamkit.asyncio.settling import Settling
 
 SLICE = 0.5
 """Seconds that one blocking read lasts: what a stop waits for, at most."""
+IN_TURN = 0.05
+"""The same where lanes lie in several slots of a cluster: each is waited for in turn."""
 MOST_SUSPECTS = PAGE
 """Entries taken over and not begun yet, at most: the rest stays for the next page, or for peers."""
 RETIRE_AFTER_MS = 3_600_000
@@ -98,6 +101,7 @@ class Taking:
         self._own: bool = True
         self._started = False
         self._missed = False
+        self._met_anew = True
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -134,23 +138,28 @@ class Taking:
     def look(self, link: Link, lane: Lane, size: int) -> None:
         """Queue a read of a lane that does not wait."""
         member = lane.member
-        check = link.prepare(member.call(UNREAD, (lane.last,), known=link.knows(UNREAD)))
+        check = link.prepare(self._check(link, lane))
         command = commands.xreadgroup([lane.key], member.group, member.consumer, size)
         read = link.prepare(command, text=lane.text)
         self._looks.append(_Look([lane], size, waits=False, since=time.monotonic(), unread=[check], read=read))
         self._note_ahead()
 
     def look_waiting(self, link: Link, size: int, seconds: float) -> None:
-        """Queue a read that waits for entries in the newest lanes."""
-        lanes = self._courses.newest
+        """Queue a read that waits for entries in the newest lanes; of those in several slots, for some in turn."""
+        groups = self._courses.newest_together
+        lanes = groups[0]
         member = lanes[0].member
-        block = max(1, int(min(seconds, SLICE) * 1000))
+        block = max(1, int(min(seconds, SLICE if len(groups) == 1 else IN_TURN) * 1000))
         command = commands.xreadgroup([lane.key for lane in lanes], member.group, member.consumer, size, block)
         only_text = all(lane.text for lane in lanes)
-        known = link.knows(UNREAD)
-        checks = [link.prepare(lane.member.call(UNREAD, (lane.last,), known=known)) for lane in lanes]
+        checks = [link.prepare(self._check(link, lane)) for lane in lanes]
         read = link.prepare(command, text=only_text)
         self._looks.append(_Look(lanes, size, waits=True, since=time.monotonic(), unread=checks, read=read))
+
+    def _check(self, link: Link, lane: Lane) -> Command:
+        """Look for what was trimmed unread. It goes in front of each read, which would step over that."""
+        # A server met anew may have forgotten the script, and by the time it says so the read is done.
+        return lane.member.call(UNREAD, known=link.knows(UNREAD) and not self._met_anew)
 
     async def receive(self, link: Link) -> None:
         """Have the entries of the oldest read that is on its way, held from now on, ready for `next_ready`."""
@@ -182,15 +191,20 @@ class Taking:
 
     async def _receive_bytes(self, link: Link, look: _Look) -> None:
         """Something in it is no text: fetched again as bytes, so that each entry is judged by itself."""
-        # What else is pending for us and not in hand would be fetched as well.
-        await self.receive_all(link)
-        later, self._ready = self._ready, deque()
-        own, self._own = self._own, True
-        await self._settling.flush(link)
-        for lane in look.lanes:
-            await self._fetch_own(link, lane)
-        self._own = own
-        self._ready += later
+        before, self._ready = self._ready, deque()
+        later = deque[Batch]()
+        own, missed = self._own, self._missed
+        self._own = self._missed = True  # should this fail
+        try:
+            # What else is pending for us and not in hand would be fetched as well.
+            await self.receive_all(link)
+            later, self._ready = self._ready, deque()
+            await self._settling.flush(link)
+            for lane in look.lanes:
+                await self._fetch_own(link, lane)
+            self._own, self._missed = own, missed
+        finally:
+            self._ready = before + self._ready + later
 
     def _drop_looks(self) -> None:
         """Nobody waits for what is on its way any more; what it brings is looked for as our own."""
@@ -229,6 +243,7 @@ class Taking:
         if link.learn(UNREAD, reply):
             return  # asked again with the next read
         found = unread(group_checked(lane, reply))
+        self._met_anew = False
         if found.count:
             self._observer.on_unread(lane.key, lane.member.group, found.count, found.first, found.last)
         if found.dropped:
@@ -315,6 +330,7 @@ class Taking:
     def lost(self) -> None:
         """The connection is gone: what a lost reply brought is ours, and is looked for."""
         self._drop_looks()
+        self._met_anew = True
 
     async def recover(self, link: Link) -> None:
         """What a lost reply brought, for a loop that does not sweep: it came behind all that was read before."""
@@ -330,6 +346,7 @@ class Taking:
         self._ready.clear()
         self._suspects.clear()
         self._started = self._missed = False
+        self._met_anew = True
         self._sweep_due = 0.0
 
     def forget(self, lane: Lane | None) -> None:

@@ -47,6 +47,7 @@ end
 
 require_permission('XADD', key, '*', 'f', 'v')
 if retention ~= '' then
+  require_permission('PEXPIRETIME', key)
   require_permission('PEXPIREAT', key, '0')
 end
 if strategy ~= '' then
@@ -58,6 +59,8 @@ if mode == 'chunk' then
   require_permission('PEXPIRE', guard, '1')
 elseif mode == 'once' then
   require_permission('SET', guard, 'id')
+elseif mode == 'native' then
+  require_permission('XCFGSET', key, 'IDMP-DURATION', '1')
 end
 
 local words = {'XADD', key}

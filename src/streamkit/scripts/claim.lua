@@ -16,6 +16,9 @@ if own then
 else
   page = redis.call('XPENDING', key, group, from, '+', size)
 end
+if #page > 0 then
+  require_permission('XCLAIM', key, group, consumer, '0', '0-0')
+end
 local taken, buried, last = {}, {}, from
 local complete = true
 for _, pending in ipairs(page) do

@@ -27,8 +27,11 @@ end
 -- Stop before the first write if the user may not run a command that comes after it.
 local function require_permission(...)
   if not redis.acl_check_cmd(...) then
-    local words = {...}
-    error({err = 'NOPERM the user has no permission to run ' .. words[1] .. ' on ' .. words[2]})
+    local command, on, third = ...
+    if command == 'XINFO' or command == 'XGROUP' then
+      command, on = command .. ' ' .. on, third
+    end
+    error({err = 'NOPERM the user has no permission to run ' .. command .. ' on ' .. on})
   end
 end
 

@@ -50,7 +50,8 @@ local function refuse_effects(effects)
     end
     local allowed, may = pcall(redis.acl_check_cmd, unpack(effect.words))
     if allowed and may and effect.id then
-      may = (effect.retention == '' or redis.acl_check_cmd('PEXPIREAT', effect.target, '0'))
+      may = (effect.retention == '' or redis.acl_check_cmd('PEXPIREAT', effect.target, '0')
+          and redis.acl_check_cmd('PEXPIRETIME', effect.target))
         and (effect.strategy == '' or redis.acl_check_cmd('XTRIM', effect.target, 'MAXLEN', '0'))
     end
     if not allowed then

@@ -30,6 +30,7 @@ local function check_letters()
     error({err = 'WRONGTYPE the dead letters ' .. letters .. ' hold a ' .. kind})
   end
   require_permission('XADD', letters, '*', 'f', 'v')
+  require_permission('ZSCORE', redrives, 'id')
   require_permission('XACK', key, group, '0-0')
 end
 

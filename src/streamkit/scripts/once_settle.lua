@@ -5,6 +5,7 @@ if window ~= '' then
   -- Whoever holds the guard by now: this run was carried through.
   redis.call('SET', key, 'done', 'PX', window)
 elseif redis.call('GET', key) == token then
-  redis.call('DEL', key)
+  -- An expiry that is past deletes it, without the right to one more command.
+  redis.call('SET', key, token, 'PXAT', 1)
 end
 return {'OK'}

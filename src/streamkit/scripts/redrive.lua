@@ -37,6 +37,7 @@ for _, target in ipairs(targets) do
   require_permission('ZREMRANGEBYSCORE', target.redrives, '-inf', '0')
   require_permission('PEXPIRE', target.redrives, '1')
   if target.retention ~= '' then
+    require_permission('PEXPIRETIME', target.key)
     require_permission('PEXPIREAT', target.key, '0')
   end
   if target.strategy ~= '' then

@@ -41,6 +41,13 @@ local function settle(id, provenance, effects)
   return {'OK'}
 end
 
+-- Effects come before the ack: without the right to that they would be applied again.
+require_permission('XACK', key, group, '0-0')
+if delete then
+  require_permission('XINFO', 'GROUPS', key)
+  require_permission('XDEL', key, '0-0')
+end
+
 local outcomes = {0}
 for i = 1, tonumber(ARGV[5]) do
   local id = take()

@@ -19,6 +19,7 @@ if (first and not follows(first, cursor)) or holes or removed <= read then
   return {0, 0}
 end
 check_letters()
+require_permission('XGROUP', 'SETID', key, group, cursor)
 local last = first or info['last-generated-id']
 write_letter(nil, {'streamkit:stream', key, 'streamkit:cause', 'unread', 'streamkit:group', group, 'streamkit:count',
   whole(removed - read), 'streamkit:first', cursor, 'streamkit:last', last}, {})

@@ -32,6 +32,7 @@ from tests.integration._sync._groups import (
     Seen,
     consumers_in,
     consuming,
+    groups_in,
     letters_in,
     pending_in,
 )
@@ -256,7 +257,7 @@ def test_a_stream_that_does_not_exist_yet_is_waited_for(client: redis.Redis, nam
     with consuming(GroupConsumer(client, name, GROUP, "a"), seen):
 
         def joined() -> bool:
-            return client.exists(name) == 1 and "a" in consumers_in(client, name)
+            return GROUP in groups_in(client, name)
 
         until(joined)
         write(client, name, 1, 2)
@@ -295,7 +296,7 @@ def test_a_new_group_begins_where_start_says_and_an_old_one_where_it_was(client:
     with consuming(consumer, seen):
 
         def joined() -> bool:
-            return bool(consumers_in(client, name, "new"))
+            return "new" in groups_in(client, name)
 
         until(joined)
         stream.append({"n": 5})

@@ -17,16 +17,24 @@ import redis.asyncio.sentinel
 from streamkit.asyncio import (
     AppendError,
     CappedStream,
+    CheckpointedReader,
     EncodeError,
+    GroupConsumer,
     InvalidArgument,
     PartitionedStream,
+    Replayer,
     Stream,
     WrongKeyType,
 )
 from streamkit.asyncio._runtime import HALF, OTHER_CLIENT, OTHER_HALF
 from streamkit.testing import redis_server
+from tests.integration.asyncio._groups import GROUP, Seen, consuming
+from tests.integration.asyncio._jobs import JOBS
 from tests.integration.asyncio._looking import values
-from tests.integration.asyncio._runtime import running
+from tests.integration.asyncio._readers import collect, write
+from tests.integration.asyncio._replays import follow
+from tests.integration.asyncio._runtime import pause, running, until
+from tests.integration.recording import Recorder
 from tests.integration.sentinel import MASTER, sentinel_of
 
 MODERN = int(redis.__version__.split(".")[0]) >= 8
@@ -49,12 +57,15 @@ CLIENTS: dict[str, Callable[[str], redis.asyncio.Redis]] = {
     "host": by_host,
     "text": lambda url: redis.asyncio.Redis.from_url(url, decode_responses=True),
     "resp2": lambda url: redis.asyncio.Redis.from_url(url, protocol=2),
+    "resp2-text": lambda url: redis.asyncio.Redis.from_url(url, protocol=2, decode_responses=True),
     "resp3": lambda url: redis.asyncio.Redis.from_url(url, protocol=3),
     "resp3-text": lambda url: redis.asyncio.Redis.from_url(url, protocol=3, decode_responses=True),
     "latin-1": lambda url: redis.asyncio.Redis.from_url(url, encoding="latin-1", decode_responses=True),
     "pool-of-one": lambda url: redis.asyncio.Redis.from_url(url, max_connections=1),
     "blocking-pool-of-one": blocking_pool_of_one,
     "checked": lambda url: redis.asyncio.Redis.from_url(url, health_check_interval=1, socket_timeout=5),
+    "hasty": lambda url: redis.asyncio.Redis.from_url(url, socket_timeout=0.3),
+    "hasty-resp3": lambda url: redis.asyncio.Redis.from_url(url, socket_timeout=0.3, protocol=3),
     "single": lambda url: redis.asyncio.Redis.from_url(url, single_connection_client=True),
 }
 if MODERN:
@@ -62,6 +73,7 @@ if MODERN:
     CLIENTS["unified-text"] = lambda url: redis.asyncio.Redis.from_url(
         url, legacy_responses=False, decode_responses=True, protocol=3
     )
+    CLIENTS["unified-resp2"] = lambda url: redis.asyncio.Redis.from_url(url, legacy_responses=False, protocol=2)
 
 
 async def everything(client: redis.asyncio.Redis, name: str) -> None:
@@ -97,6 +109,36 @@ async def everything(client: redis.asyncio.Redis, name: str) -> None:
 async def test_any_client_will_do(redis_url: str, name: str, make: str) -> None:
     async with CLIENTS[make](redis_url) as client:
         await everything(client, name)
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("make", CLIENTS)
+async def test_any_client_will_do_for_any_block(
+    redis_url: str, client: redis.asyncio.Redis, name: str, make: str, job: str
+) -> None:
+    async with CLIENTS[make](redis_url) as given:
+        await JOBS[job](given, client, name)
+
+
+@pytest.mark.parametrize("make", ["hasty", "hasty-resp3"])
+async def test_no_wait_is_cut_short_by_the_clients_socket_timeout(
+    redis_url: str, client: redis.asyncio.Redis, name: str, make: str
+) -> None:
+    recorder, read, handled, seen = Recorder(), list[int](), Seen(), list[int]()
+    async with CLIENTS[make](redis_url) as hasty, AsyncExitStack() as stack:
+        reader = CheckpointedReader(hasty, name, f"{name}:c", observer=recorder)
+        consumer = GroupConsumer(hasty, name, GROUP, observer=recorder)
+        replayer = Replayer(hasty, name, observer=recorder)
+        await stack.enter_async_context(running(collect, reader, read, stop=reader.stop))
+        await stack.enter_async_context(consuming(consumer, handled))
+        await stack.enter_async_context(running(follow, replayer, seen, stop=replayer.stop))
+        await pause(1)
+        await write(client, name, 0)
+        await until(lambda: read == handled.handled == seen == [0])
+        await pause(1)
+        await write(client, name, 1)
+        await until(lambda: read == handled.handled == seen == [0, 1])
+    assert recorder.of("on_unavailable") == []
 
 
 async def test_a_client_of_a_unix_socket(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from tests.integration.asyncio._groups import (
     Seen,
     consumers_in,
     consuming,
+    groups_in,
     letters_in,
     pending_in,
 )
@@ -257,7 +258,7 @@ async def test_a_stream_that_does_not_exist_yet_is_waited_for(client: redis.asyn
     async with consuming(GroupConsumer(client, name, GROUP, "a"), seen):
 
         async def joined() -> bool:
-            return await client.exists(name) == 1 and "a" in await consumers_in(client, name)
+            return GROUP in await groups_in(client, name)
 
         await until(joined)
         await write(client, name, 1, 2)
@@ -298,7 +299,7 @@ async def test_a_new_group_begins_where_start_says_and_an_old_one_where_it_was(
     async with consuming(consumer, seen):
 
         async def joined() -> bool:
-            return bool(await consumers_in(client, name, "new"))
+            return "new" in await groups_in(client, name)
 
         await until(joined)
         await stream.append({"n": 5})

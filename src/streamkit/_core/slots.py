@@ -1,0 +1,136 @@
+"""Slots of a Redis Cluster: which a key hashes to, which node serves each, and where a reply redirects to.
+
+https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias
+
+from redis.crc import key_slot
+
+from streamkit._core.errors import InvalidArgument
+from streamkit._core.replies import text
+
+if TYPE_CHECKING:
+    from streamkit._core.protocol import Command
+    from streamkit._core.replies import Reply
+
+Address: TypeAlias = tuple[str, int]
+"""Host and port of a node."""
+
+
+@lru_cache(maxsize=4096)
+def slot_of(key: str) -> int:
+    """The slot of a key, or of its ``{tag}``."""
+    return key_slot(key.encode())
+
+
+def key_of(command: Command) -> str | None:
+    """The first key of one of the commands that streamkit sends; None: it has none, and any node will do."""
+    word = command[0]
+    if word in {"EVALSHA", "EVAL"}:
+        return _text(command[3])
+    if word in {"XREAD", "XREADGROUP"}:
+        return _text(command[command.index("STREAMS") + 1])
+    if word in {"XINFO", "XGROUP"}:
+        return _text(command[2])
+    return None if word in {"TIME", "INFO", "COMMAND", "CLUSTER", "ASKING"} else _text(command[1])
+
+
+def _text(word: object) -> str:
+    return word.decode() if isinstance(word, bytes) else str(word)
+
+
+def require_one_slot(what: str, key: str, *others: str) -> None:
+    """Raise InvalidArgument unless keys that one atomic step touches hash to one slot."""
+    strangers = [other for other in others if slot_of(other) != slot_of(key)]
+    if strangers:
+        names = ", ".join(map(repr, strangers))
+        msg = (
+            f"{what}: on a Redis Cluster one atomic step touches keys of one slot, and {names} "
+            f"{'is' if len(strangers) == 1 else 'are'} in another one than {key!r}; give all of them the same tag in "
+            f"braces, such as {tagged(key)!r} and {tagged(strangers[0], key)!r}"
+        )
+        raise InvalidArgument(msg)
+
+
+def tagged(key: str, like: str = "") -> str:
+    """How a key could be written to lie in the slot of another one, or in one that others can share."""
+    tag = _tag(like or key)
+    return key if f"{{{tag}}}" in key else f"{{{tag}}}:{key}" if like else f"{{{tag}}}{key.removeprefix(tag)}"
+
+
+def _tag(key: str) -> str:
+    opening = key.find("{")
+    closing = key.find("}", opening + 1)
+    return key[opening + 1 : closing] if opening != -1 and closing > opening + 1 else key.partition(":")[0]
+
+
+@dataclass(frozen=True)
+class Redirect:
+    """Where a reply says that the slot is: there from now on, or (``asking``) for this command, while it moves."""
+
+    slot: int
+    address: Address
+    asking: bool
+
+
+def redirect_of(reply: Reply) -> Redirect | None:
+    """The redirect that an error reply asks for, if any; an empty host means the node that was asked."""
+    if not isinstance(reply, Exception):
+        return None
+    words = str(reply).split()
+    # redis-py's own classes have lost the word in front.
+    kind = {"MovedError": "MOVED", "AskError": "ASK"}.get(type(reply).__name__, "")
+    if kind and words and words[0] != kind:
+        words.insert(0, kind)
+    if len(words) < 3 or words[0] not in {"MOVED", "ASK"} or not words[1].isdigit():
+        return None
+    host, _, port = words[2].rpartition(":")
+    return Redirect(int(words[1]), (host, int(port)), words[0] == "ASK")
+
+
+@dataclass
+class SlotMap:
+    """Which node serves which slots, as far as is known."""
+
+    nodes: list[Address] = field(default_factory=list[Address])
+    """The masters, those that serve something."""
+    _firsts: list[int] = field(default_factory=list[int])
+    _owners: list[tuple[int, Address]] = field(default_factory=list[tuple[int, Address]])
+    _moved: dict[int, Address] = field(default_factory=dict[int, Address])
+
+    def owner(self, slot: int) -> Address | None:
+        """The node of a slot; None: nobody serves it."""
+        moved = self._moved.get(slot)
+        if moved is not None:
+            return moved
+        place = bisect_right(self._firsts, slot) - 1
+        if place < 0 or slot > self._owners[place][0]:
+            return None
+        return self._owners[place][1]
+
+    def moved(self, slot: int, address: Address) -> None:
+        """Note what a redirect said."""
+        self._moved[slot] = address
+        if address not in self.nodes:
+            self.nodes.append(address)
+
+
+def slot_map(reply: Reply, asked: Address) -> SlotMap:
+    """CLUSTER SLOTS, as the node at ``asked`` answered it."""
+    ranges = list[tuple[int, int, Address]]()
+    for first, last, master, *_ in reply or ():
+        host = text(master[0] or b"")
+        ranges.append((int(first), int(last), (asked[0] if host in {"", "?"} else host, int(master[1]))))
+    ranges.sort()
+    nodes = list(dict.fromkeys(address for _, _, address in ranges))
+    return SlotMap(nodes, [first for first, _, _ in ranges], [(last, address) for _, last, address in ranges])
+
+
+ASKING = b"*1\r\n$6\r\nASKING\r\n"
+CLUSTER_SLOTS: Command = ("CLUSTER", "SLOTS")

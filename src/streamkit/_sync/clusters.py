@@ -1,0 +1,274 @@
+# Generated from src/streamkit/asyncio/clusters.py by tools/generate_sync.py: do not edit.
+"""Links to a Redis Cluster: each command goes straight to the node of its key, and follows it when its slot moves."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from redis import exceptions
+from typing_extensions import override
+
+from streamkit._core.errors import ServerUnavailable
+from streamkit._core.protocol import pack
+from streamkit._core.refusals import typed
+from streamkit._core.slots import ASKING, CLUSTER_SLOTS, Address, Redirect, key_of, redirect_of, slot_map, slot_of
+from streamkit._sync._runtime import (
+    Connection,
+    Stopping,
+    borrowed_from_node,
+    give_back_to_node,
+    node_settings,
+    seeds,
+)
+from streamkit._sync.links import LOST, Known, Link, Ticket, Wire
+from streamkit._sync.pools import Pool, connected, patience_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from streamkit._core.protocol import Command
+    from streamkit._core.replies import Reply
+
+MOST_REDIRECTS = 5
+"""Redirects that one command follows: more mean that the nodes disagree, which passes."""
+
+
+@dataclass
+class _Part:
+    """One command of a ticket: where it goes, and the ticket it has there."""
+
+    slot: int | None
+    packed: bytes
+    text: bool
+    wire: Wire | None = None
+    ticket: Ticket | None = None
+
+
+class ClusterTicket(Ticket):
+    """The claim to replies from several nodes."""
+
+    __slots__ = ("parts",)
+
+    def __init__(self, parts: list[_Part]) -> None:
+        super().__init__(len(parts))
+        self.parts: list[_Part] = parts
+
+    @property
+    @override
+    def complete(self) -> bool:
+        return all(part.ticket is not None and part.ticket.complete for part in self.parts)
+
+
+class ClusterLink(Link):
+    """Links to the nodes of a cluster, made as they are needed.
+
+    A command that is told its slot lies elsewhere (MOVED, ASK) was not run: it is sent there at once.
+
+    Args:
+        known: What is known of the cluster.
+        connect: Makes a link to a node.
+    """
+
+    def __init__(self, known: Known, connect: Callable[[Address], Wire]) -> None:
+        super().__init__(known)
+        self._connect = connect
+        self.wires: dict[Address, Wire] = {}
+        self._unsent: list[_Part] = []
+        self._home: Address | None = None
+        """Where commands without a key go: to the node that was asked last."""
+
+    @property
+    @override
+    def clean(self) -> bool:
+        return not self._unsent and all(wire.clean for wire in self.wires.values())
+
+    @override
+    def prepare(self, *batch: Command, text: bool = False) -> Ticket:
+        parts = list[_Part]()
+        keys = [key_of(command) for command in batch]
+        slot = next((slot_of(key) for key in keys if key is not None), None)
+        for place, (command, key) in enumerate(zip(batch, keys, strict=True)):
+            slot = slot if key is None else slot_of(key)
+            parts.append(_Part(slot, pack(command), text and place == len(batch) - 1))
+        return self._queue(parts)
+
+    @override
+    def prepare_packed(self, packed: list[bytes], *, key: str = "", text: bool = False) -> Ticket:
+        last = len(packed) - 1
+        return self._queue([_Part(slot_of(key), each, text and at == last) for at, each in enumerate(packed)])
+
+    def _queue(self, parts: list[_Part]) -> Ticket:
+        self._unsent += parts
+        return ClusterTicket(parts)
+
+    @override
+    def flush(self) -> None:
+        wires = dict[int, Wire]()
+        while self._unsent:
+            part = self._unsent[0]
+            wire = self._wire(self._address(part.slot))
+            self._unsent.pop(0)
+            part.wire, part.ticket = wire, wire.prepare_packed([part.packed], text=part.text)
+            wires[id(wire)] = wire
+        for wire in wires.values():
+            with self._noting():
+                wire.flush()
+
+    @override
+    def collect(self, ticket: Ticket) -> list[Reply]:
+        assert isinstance(ticket, ClusterTicket)  # noqa: S101 - this link's own
+        while len(ticket.replies) < ticket.due:
+            ticket.replies.append(self._reply(ticket.parts[len(ticket.replies)]))
+        return ticket.replies
+
+    def _reply(self, part: _Part) -> Reply:
+        for _ in range(MOST_REDIRECTS):
+            assert part.wire is not None and part.ticket is not None  # noqa: S101, PT018 - it was flushed
+            with self._noting():
+                reply = (part.wire.collect(part.ticket))[-1]
+            redirect = redirect_of(reply)
+            if redirect is None:
+                return reply
+            self._follow(part, part.wire, redirect)
+        return exceptions.TryAgainError("TRYAGAIN the nodes of the cluster disagree about where a slot is")
+
+    def _follow(self, part: _Part, told_by: Wire, redirect: Redirect) -> None:
+        host, port = redirect.address
+        if not host:
+            host = next(address[0] for address, wire in self.wires.items() if wire is told_by)
+        if not redirect.asking:
+            self._known.slots.moved(redirect.slot, (host, port))
+        wire = self._wire((host, port))
+        asking = [ASKING] if redirect.asking else []
+        part.wire, part.ticket = wire, wire.prepare_packed([*asking, part.packed], text=part.text)
+        with self._noting():
+            wire.flush()
+
+    def _address(self, slot: int | None) -> Address:
+        nodes = self._known.slots.nodes
+        if slot is None:
+            self._home = self._home or (nodes[0] if nodes else None)
+            address = self._home
+        else:
+            self._home = address = self._known.slots.owner(slot)
+        if address is None:
+            self._known.stale = True
+            msg = f"no node of the cluster serves slot {slot}; wait for it to recover, or repair it"
+            raise ServerUnavailable(msg)
+        return address
+
+    def _wire(self, address: Address) -> Wire:
+        wire = self.wires.get(address)
+        if wire is None:
+            with self._noting():
+                self.wires[address] = wire = self._connect(address)
+        return wire
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        """A node that fails may have been replaced by its replica."""
+        try:
+            yield
+        except ServerUnavailable:
+            self._known.stale = True
+            raise
+
+    @override
+    def close(self) -> None:
+        self._unsent.clear()
+        for wire in self.wires.values():
+            wire.close()
+
+
+class ClusterPool(Pool):
+    """The connections of a cluster client, by node."""
+
+    def __init__(self, client: Any, known: Known) -> None:
+        self._client = client
+        self._connection_class, self._settings = node_settings(client)
+        super().__init__(known, patience_of(self._settings))
+
+    @property
+    @override
+    def address(self) -> str:
+        return "the cluster of " + ", ".join(f"{host}:{port}" for host, port in sorted(self.nodes))
+
+    @property
+    def nodes(self) -> list[Address]:
+        """The nodes that are known, those that serve something first."""
+        return list(dict.fromkeys([*self.known.slots.nodes, *seeds(self._client)]))
+
+    @override
+    def same(self, other: Pool) -> bool:
+        return isinstance(other, ClusterPool) and not set(self.nodes).isdisjoint(other.nodes)
+
+    @override
+    @contextmanager
+    def borrow(self, stopping: Stopping | None = None) -> Iterator[Link]:
+        self._refresh(stopping)
+        taken = list[tuple[Wire, Connection, Any]]()
+
+        def connect(address: Address) -> Wire:
+            try:
+                connection, node = borrowed_from_node(self._client, address)
+            except (*LOST, exceptions.ResponseError) as error:
+                raise typed(error, doing=f"connecting to {address[0]}:{address[1]}") from error
+            if connection is None:  # a node that the client has not heard of yet
+                connection = connected(self._connection_class, self._at(address))
+            wire = Wire(connection, self.known, stopping, self.patience)
+            taken.append((wire, connection, node))
+            return wire
+
+        link = ClusterLink(self.known, connect)
+        try:
+            yield link
+        finally:
+            for wire, connection, node in taken:
+                if node is None or not wire.clean:
+                    wire.close()
+                if node is not None:
+                    give_back_to_node(node, connection)
+
+    @override
+    def open(self, stopping: Stopping | None) -> Link:
+        self._refresh(stopping)
+
+        def connect(address: Address) -> Wire:
+            return self._own(address, stopping)
+
+        return ClusterLink(self.known, connect)
+
+    def _own(self, address: Address, stopping: Stopping | None) -> Wire:
+        connection = connected(self._connection_class, self._at(address))
+        return Wire(connection, self.known, stopping, self.patience)
+
+    def _at(self, address: Address) -> dict[str, Any]:
+        return {**self._settings, "host": address[0], "port": address[1]}
+
+    def _refresh(self, stopping: Stopping | None) -> None:
+        """Ask which node serves what, if that may have changed: the first node that answers."""
+        if not self.known.stale:
+            return
+        failure: ServerUnavailable | None = None
+        for address in self.nodes:
+            try:
+                wire = self._own(address, stopping)
+            except ServerUnavailable as error:
+                failure = error
+                continue
+            try:
+                (reply,) = wire.exchange(CLUSTER_SLOTS)
+            except ServerUnavailable as error:
+                failure = error
+                continue
+            finally:
+                wire.close()
+            if isinstance(reply, Exception):
+                raise typed(reply, doing="CLUSTER SLOTS") from reply
+            found = slot_map(reply, address)
+            if found.nodes:
+                self.known.slots, self.known.stale = found, False
+                return
+        raise failure or ServerUnavailable("no node of the cluster says which slots it serves; wait for it to form")

@@ -1,0 +1,1 @@
+"""What stands behind `streamkit.testing`, which is where to import it from."""

@@ -1,0 +1,115 @@
+"""What each block may do under the rule that the docs give for it, and what it says when a part of the rule is missing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import redis.asyncio
+
+from streamkit.asyncio import Delivery, GroupConsumer, PermissionDenied
+from tests.integration.asyncio._groups import LEASE, pending_in
+from tests.integration.asyncio._permitted import BLOCKS, GROUP, Scene
+from tests.integration.asyncio._readers import limited
+from tests.integration.asyncio._runtime import pause
+from tests.integration.permissions import OPTIONAL, Rule, Users, rules
+
+pytestmark = pytest.mark.usefixtures("short_waits")
+
+RULES = rules()
+
+
+@pytest.fixture
+def users(redis_url: str) -> Iterator[Users]:
+    """Users with the rights that a test gives them."""
+    users = Users(redis_url)
+    yield users
+    users.close()
+
+
+@asynccontextmanager
+async def permitted(users: Users, rule: Rule, scene: Scene, *more: str) -> AsyncIterator[redis.asyncio.Redis]:
+    """A client of a user with this rule."""
+    with users.user(rule, scene.prefix, *more) as url:
+        async with redis.asyncio.Redis.from_url(url) as client:
+            yield client
+
+
+def test_every_rule_is_tried_and_explained() -> None:
+    assert set(RULES) == set(BLOCKS)
+    for user, rule in RULES.items():
+        assert (user, sorted(rule.commands)) == (user, sorted(rule.explained))
+
+
+@pytest.mark.parametrize("user", BLOCKS)
+async def test_a_block_does_its_whole_work_under_its_rule(
+    client: redis.asyncio.Redis, users: Users, name: str, user: str
+) -> None:
+    block, rule, scene = BLOCKS[user], RULES[user], Scene(client, name)
+    await block.prepare(scene)
+    async with permitted(users, rule, scene) as limited_client:
+        await block.work(limited_client, scene)
+
+
+@pytest.mark.parametrize("user", BLOCKS)
+async def test_what_it_may_ask_for_besides_needs_no_more_but_on_newer_servers(
+    client: redis.asyncio.Redis, users: Users, name: str, user: str
+) -> None:
+    block, rule, scene = BLOCKS[user], RULES[user], Scene(client, name)
+    await block.prepare(scene)
+    newer = users.newer(rule, name)
+    async with permitted(users, rule, scene, *OPTIONAL, *newer) as limited_client:
+        await block.work(limited_client, scene)
+    for number, word in enumerate(newer):
+        scene = Scene(client, f"{name}:{number}:")
+        await block.prepare(scene)
+        rest = [each for each in newer if each != word]
+        async with permitted(users, rule, scene, *OPTIONAL, *rest) as limited_client:
+            with pytest.raises(PermissionDenied) as caught:
+                await block.work(limited_client, scene)
+        assert names(caught.value, word, scene)
+
+
+@pytest.mark.parametrize("user", BLOCKS)
+async def test_no_part_of_a_rule_can_be_spared_and_the_one_that_is_missing_is_named(
+    client: redis.asyncio.Redis, users: Users, name: str, user: str
+) -> None:
+    block, rule = BLOCKS[user], RULES[user]
+    for number, word in enumerate((*rule.commands, *rule.keys)):
+        scene = Scene(client, f"{name}:{number}:")
+        await block.prepare(scene)
+        async with permitted(users, rule.without(word), scene) as limited_client:
+            with pytest.raises(PermissionDenied) as caught:
+                await block.work(limited_client, scene)
+        assert names(caught.value, word, scene), word
+        if block.resumes:
+            async with permitted(users, rule, scene) as limited_client:
+                await block.work(limited_client, scene)
+
+
+def names(error: PermissionDenied, word: str, scene: Scene) -> bool:
+    """Whether an error names the command that is missing, or what was being done with keys that are not permitted."""
+    told = str(error).lower()
+    command = word.removeprefix("+").split("|")
+    wanted = command if word.startswith("+") else [scene.prefix]
+    return "the server refused" in told and "grant the user" in told and all(each in told for each in wanted)
+
+
+async def test_a_heartbeat_that_is_not_permitted_ends_the_loop(
+    client: redis.asyncio.Redis, users: Users, name: str
+) -> None:
+    scene = Scene(client, name)
+    await scene.write(scene.key("orders"), 2)
+    handled: list[str] = []
+
+    async def handle(delivery: Delivery) -> None:
+        handled.append(delivery.value["n"])
+        await pause(LEASE.total_seconds())
+
+    async with permitted(users, RULES["clerk"].without("+xclaim"), scene) as limited_client:
+        consumer = GroupConsumer(limited_client, scene.key("orders"), GROUP, "a", min_idle_time=LEASE)
+        with limited(consumer), pytest.raises(PermissionDenied, match="(?i)xclaim"):
+            await consumer.run(handle)
+    assert handled == ["0"]
+    assert [owner for _, owner, _ in await pending_in(client, scene.key("orders"), GROUP)] == ["a"]
