@@ -83,7 +83,7 @@ ALIASES = {
 # What is named in signatures, and is nothing that users import: plain text there.
 PLAIN = {"Stoppable"}
 # Classes that users read about, but never construct.
-ABSTRACT = {"Appendable", "Source"}
+ABSTRACT = {"Appendable", "Cluster", "Node", "Source"}
 TYPE_VARIABLES = (TypeVar, typing_extensions.TypeVar)
 private_names: dict[str, str] = {}
 type_variables: set[str] = set()

@@ -35,7 +35,8 @@ def key_of(command: Command) -> str | None:
     if word in {"EVALSHA", "EVAL"}:
         return _text(command[3])
     if word in {"XREAD", "XREADGROUP"}:
-        return _text(command[command.index("STREAMS") + 1])
+        # Behind the names of group and consumer, which may be anything.
+        return _text(command[command.index("STREAMS", 4 if word == "XREADGROUP" else 1) + 1])
     if word in {"XINFO", "XGROUP"}:
         return _text(command[2])
     return None if word in {"TIME", "INFO", "COMMAND", "CLUSTER", "ASKING"} else _text(command[1])
@@ -49,25 +50,35 @@ def require_one_slot(what: str, key: str, *others: str) -> None:
     """Raise InvalidArgument unless keys that one atomic step touches hash to one slot."""
     strangers = [other for other in others if slot_of(other) != slot_of(key)]
     if strangers:
-        names = ", ".join(map(repr, strangers))
+        names, tag = ", ".join(map(repr, strangers)), tag_for(key)
         msg = (
             f"{what}: on a Redis Cluster one atomic step touches keys of one slot, and {names} "
             f"{'is' if len(strangers) == 1 else 'are'} in another one than {key!r}; give all of them the same tag in "
-            f"braces, such as {tagged(key)!r} and {tagged(strangers[0], key)!r}"
+            f"braces, such as {tagged(key, tag)!r} and {tagged(strangers[0], tag)!r}"
         )
         raise InvalidArgument(msg)
 
 
-def tagged(key: str, like: str = "") -> str:
-    """How a key could be written to lie in the slot of another one, or in one that others can share."""
-    tag = _tag(like or key)
-    return key if f"{{{tag}}}" in key else f"{{{tag}}}:{key}" if like else f"{{{tag}}}{key.removeprefix(tag)}"
+def tag_for(key: str) -> str:
+    """The tag of a key, or one for it and others to share."""
+    return _tag(key) or key.partition(":")[0].translate(_NO_BRACES) or "tag"
+
+
+def tagged(key: str, tag: str) -> str:
+    """How a key could be written to lie in the slot of a tag."""
+    if _tag(key) == tag:
+        return key
+    return f"{{{tag}}}{key.removeprefix(tag)}" if key.startswith(tag) else f"{{{tag}}}:{key}"
+
+
+_NO_BRACES = str.maketrans("", "", "{}")
 
 
 def _tag(key: str) -> str:
-    opening = key.find("{")
-    closing = key.find("}", opening + 1)
-    return key[opening + 1 : closing] if opening != -1 and closing > opening + 1 else key.partition(":")[0]
+    """What stands in the first braces; empty: nothing does, and the whole key is hashed."""
+    _, _, behind = key.partition("{")
+    tag, closing, _ = behind.partition("}")
+    return tag if closing else ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ class Redirect:
 
 
 def redirect_of(reply: Reply) -> Redirect | None:
-    """The redirect that an error reply asks for, if any; an empty host means the node that was asked."""
+    """The redirect that an error reply asks for, if any; an empty host means the host of the node that was asked."""
     if not isinstance(reply, Exception):
         return None
     words = str(reply).split()
@@ -91,7 +102,11 @@ def redirect_of(reply: Reply) -> Redirect | None:
     if len(words) < 3 or words[0] not in {"MOVED", "ASK"} or not words[1].isdigit():
         return None
     host, _, port = words[2].rpartition(":")
-    return Redirect(int(words[1]), (host, int(port)), words[0] == "ASK")
+    return Redirect(int(words[1]), ("" if host in _UNKNOWN else host, int(port)), words[0] == "ASK")
+
+
+_UNKNOWN = frozenset({"", "?"})
+"""How a node says that it does not know by which host it is reached."""
 
 
 @dataclass
@@ -126,7 +141,7 @@ def slot_map(reply: Reply, asked: Address) -> SlotMap:
     ranges = list[tuple[int, int, Address]]()
     for first, last, master, *_ in reply or ():
         host = text(master[0] or b"")
-        ranges.append((int(first), int(last), (asked[0] if host in {"", "?"} else host, int(master[1]))))
+        ranges.append((int(first), int(last), (asked[0] if host in _UNKNOWN else host, int(master[1]))))
     ranges.sort()
     nodes = list(dict.fromkeys(address for _, _, address in ranges))
     return SlotMap(nodes, [first for first, _, _ in ranges], [(last, address) for _, last, address in ranges])

@@ -151,9 +151,10 @@ class GroupConsumer(Generic[T]):
         if self._consumer == RELEASED:
             msg = f"the consumer name {RELEASED!r} is streamkit's own; choose another"
             raise InvalidArgument(msg)
-        self._sources: tuple[Source[Any] | str, ...] = (
+        given: tuple[Source[Any] | str, ...] = (
             (source,) if isinstance(source, str) or not isinstance(source, Sequence) else tuple(source)
         )
+        self._sources: tuple[Source[Any] | str, ...] = tuple(part for each in given for part in _parts(each))
         if not self._sources:
             msg = "source must not be empty: give a stream, a key, or several of these"
             raise InvalidArgument(msg)
@@ -490,3 +491,7 @@ class GroupConsumer(Generic[T]):
         self._server.facts()
         with self._server.borrow() as link:
             return self._courses().existing(link)
+
+
+def _parts(source: Source[Any] | str) -> Sequence[Source[Any] | str]:
+    return (source,) if isinstance(source, str) else source._shards or (source,)  # noqa: SLF001

@@ -181,6 +181,9 @@ class CheckpointedReader(Generic[T, S]):
         self._checkpoint = require_key("checkpoint", checkpoint)
         self._dead_letters = companion(checkpoint, "dead-letters") if dead_letters is None else dead_letters
         self._server.require_one_slot(f"dead_letters of checkpoint {checkpoint!r}", checkpoint, self._dead_letters)
+        if isinstance(source, Source) and source._shards:  # noqa: SLF001
+            msg = f"{source.name!r} has shards, and a checkpoint has one position: use ShardedReader, or one of .shards"
+            raise InvalidArgument(msg)
         if isinstance(source, Source):
             name, partitioning, codec = source._name, source._partitioning, source._codec  # noqa: SLF001
             self._server.require_same(source._server, f"the source {name!r}")  # noqa: SLF001

@@ -20,6 +20,7 @@ from streamkit._core.replaying import Pace, Scope, check_limit, parse_scope, req
 from streamkit._sync._runtime import Client, Stopping, refuse_result
 from streamkit._sync.connections import Server
 from streamkit._sync.copying import Copying
+from streamkit._sync.merging import MergedPages, MergedTails
 from streamkit._sync.paging import Pages
 from streamkit._sync.sources import Appendable, Source
 from streamkit._sync.tailing import Tail
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from streamkit._core.following import Start
+    from streamkit._core.periods import Partitioning
     from streamkit._core.replies import RawEntry
 
 T = TypeVar("T", default=dict[str, str])
@@ -65,13 +67,13 @@ class Replayer(Generic[T]):
     def __init__(self: Replayer[V], client: Client, source: Source[V], *, observer: Observer | None = None) -> None: ...
     def __init__(self, client: Client, source: Source[Any] | str, *, observer: Observer | None = None) -> None:
         self._server = Server(client)
+        self._parts: Sequence[tuple[str, Partitioning | None]]
         if isinstance(source, Source):
-            name, partitioning, codec = source._name, source._partitioning, source._codec  # noqa: SLF001
-            self._server.require_same(source._server, f"the source {name!r}")  # noqa: SLF001
+            codec: Codec[Any] = source._codec  # noqa: SLF001
+            self._server.require_same(source._server, f"the source {source.name!r}")  # noqa: SLF001
+            self._parts = [(each._name, each._partitioning) for each in source._shards or (source,)]  # noqa: SLF001
         else:
-            name, partitioning, codec = require_key("source", source), None, TEXT
-        self._name = name
-        self._partitioning = partitioning
+            self._parts, codec = [(require_key("source", source), None)], TEXT
         self._decode: Callable[[list[bytes]], T] = flat_decoder(cast("Codec[T]", codec))
         self._observer = LoggingObserver() if observer is None else observer
         self._running: list[Stopping] = []
@@ -110,12 +112,12 @@ class Replayer(Generic[T]):
         Sends XRANGE or XREVRANGE.
         """
         check_limit(limit)
-        return self._entries(parse_scope(start, end, self._name, self._partitioning), limit, reverse=reverse)
+        return self._entries(self._scopes(start, end), limit, reverse=reverse)
 
-    def _entries(self, scope: Scope, limit: int | None, *, reverse: bool) -> Generator[Entry[T], None, None]:
+    def _entries(self, scopes: Sequence[Scope], limit: int | None, *, reverse: bool) -> Generator[Entry[T], None, None]:
         left = limit
         with self._stoppable() as stopping:
-            pages = Pages(self._server, scope, self._observer, stopping, count=limit, reverse=reverse)
+            pages = self._pages(scopes, stopping, count=limit, reverse=reverse)
             while (page := pages.next()) is not None:
                 for entry in self._decoded(*page):
                     yield entry
@@ -149,18 +151,22 @@ class Replayer(Generic[T]):
 
         Sends TIME and XREAD for each of these keys, and XINFO STREAM and XREAD BLOCK while there is nothing.
         """
-        return self._tail(parse_start(start, self._name, self._partitioning))
+        return self._tail([parse_start(start, name, partitioning) for name, partitioning in self._parts])
 
-    def _tail(self, start: Start) -> Generator[Entry[T], None, None]:
+    def _tail(self, starts: Sequence[Start]) -> Generator[Entry[T], None, None]:
         with self._stoppable() as stopping:
-            tail = Tail(
-                self._server,
-                name=self._name,
-                partitioning=self._partitioning,
-                start=start,
-                observer=self._observer,
-                stopping=stopping,
-            )
+            tails = [
+                Tail(
+                    self._server,
+                    name=name,
+                    partitioning=partitioning,
+                    start=start,
+                    observer=self._observer,
+                    stopping=stopping,
+                )
+                for (name, partitioning), start in zip(self._parts, starts, strict=True)
+            ]
+            tail = tails[0] if len(tails) == 1 else MergedTails(tails, stopping)
             try:
                 while (page := tail.next()) is not None:
                     for entry in self._decoded(*page):
@@ -201,12 +207,12 @@ class Replayer(Generic[T]):
 
         Sends XRANGE.
         """
-        scope = parse_scope(start, end, self._name, self._partitioning)
+        scopes = self._scopes(start, end)
         require_callable("handler", handler)
         handle: Callable[[Entry[T]], object] = handler
         pace, began, played = Pace(speed), 0.0, 0
         with self._stoppable() as stopping:
-            pages = Pages(self._server, scope, self._observer, stopping)
+            pages = self._pages(scopes, stopping)
             while (page := pages.next()) is not None:
                 for entry in self._decoded(*page):
                     due = pace.due(entry.ms)
@@ -256,12 +262,12 @@ class Replayer(Generic[T]):
 
         Sends XRANGE, and one EVALSHA a chunk.
         """
-        scope = parse_scope(start, end, self._name, self._partitioning)
+        scopes = self._scopes(start, end)
         if progress is not None:
             require_callable("progress", progress)
-        copying, copied = Copying(self._server, scope, to, keep_ids=keep_ids), 0
+        copying, copied = Copying(self._server, scopes, to, keep_ids=keep_ids), 0
         with self._stoppable() as stopping:
-            pages = Pages(self._server, scope, self._observer, stopping)
+            pages = self._pages(scopes, stopping)
             while (page := pages.next()) is not None:
                 stream, entries = page
                 if copying.raw:
@@ -301,6 +307,15 @@ class Replayer(Generic[T]):
         finally:
             self._running.remove(stopping)
             stopping.clear()
+
+    def _scopes(self, start: datetime | EntryId | str | None, end: datetime | EntryId | str | None) -> Sequence[Scope]:
+        return [parse_scope(start, end, name, partitioning) for name, partitioning in self._parts]
+
+    def _pages(
+        self, scopes: Sequence[Scope], stopping: Stopping, *, count: int | None = None, reverse: bool = False
+    ) -> Pages | MergedPages:
+        parts = [Pages(self._server, scope, self._observer, stopping, count=count, reverse=reverse) for scope in scopes]
+        return parts[0] if len(parts) == 1 else MergedPages(parts, reverse=reverse)
 
     def _decoded(self, stream: str, entries: Sequence[RawEntry]) -> Iterator[Entry[T]]:
         """The entries of a page; of those that the codec cannot read the observer is told."""

@@ -22,7 +22,7 @@ from streamkit._sync.appending import Delivery
 from streamkit._sync.connections import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from streamkit._core.periods import Partitioning
 
@@ -45,6 +45,8 @@ class Source(Generic[T_co]):
     _name: str
     _codec: Codec[Any]
     _partitioning: Partitioning | None
+    _shards: Sequence[Source[Any]] = ()
+    """What it consists of, if it is no stream itself."""
 
     @property
     def name(self) -> str:

@@ -85,11 +85,20 @@ class Tail:
                 self._overcome(event)
         return None
 
+    def now(self) -> tuple[str, Sequence[RawEntry]] | None:
+        """The next entries, if there are any without waiting; raises as `next` does."""
+        if not self._ready:
+            try:
+                self._advance(self._line.link(), wait=False)
+            except (ServerUnavailable, Refused) as event:
+                self._overcome(event)
+        return self._ready.popleft() if self._ready else None
+
     def close(self) -> None:
         """Disconnect."""
         self._line.close()
 
-    def _advance(self, link: Link) -> None:
+    def _advance(self, link: Link, *, wait: bool = True) -> None:
         view = self._view
         if view is None:
             self._server.facts(self._stopping)
@@ -102,7 +111,7 @@ class Tail:
         view.leave(self._now, empty)
         if view.over(self._now):
             self._search(link, view)
-        else:
+        elif wait:
             self._wait(link, view)
 
     def _begin(self, link: Link) -> View:

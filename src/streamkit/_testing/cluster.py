@@ -64,11 +64,11 @@ class Cluster:
         return key_slot(key.encode() if isinstance(key, str) else key)
 
     def masters(self) -> list[Node]:
-        """The masters that answer, in the order of `nodes`."""
+        """The masters that answer, in the order of ``nodes``."""
         return [node for node, view in views_of(self.nodes).items() if view.master is None]
 
     def replicas_of(self, node: Node) -> list[Node]:
-        """The replicas of a master that answer and have its data, in the order of `nodes`."""
+        """The replicas of a master that answer and have its data, in the order of ``nodes``."""
         return [other for other, view in views_of(self.nodes).items() if view.master == node.id and view.linked]
 
     def master_of(self, key: str | bytes | int) -> Node:

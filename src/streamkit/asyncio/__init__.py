@@ -55,6 +55,7 @@ from streamkit.asyncio.partitioned import PartitionedStream
 from streamkit.asyncio.reader import CheckpointedReader
 from streamkit.asyncio.replayer import Replayer
 from streamkit.asyncio.running_once import once
+from streamkit.asyncio.sharded import ShardedStream
 from streamkit.asyncio.sources import Appendable, Source, Stream
 from streamkit.signals import stop_on_signals
 
@@ -120,6 +121,7 @@ __all__ = [
     "ServerError",
     "ServerTooOld",
     "ServerUnavailable",
+    "ShardedStream",
     "Source",
     "StateError",
     "Stream",

@@ -107,7 +107,7 @@ class ClusterLink(Link):
         wires = dict[int, Wire]()
         while self._unsent:
             part = self._unsent[0]
-            wire = await self._wire(self._address(part.slot))
+            wire = await (self._any_wire() if part.slot is None else self._wire(self._address(part.slot)))
             self._unsent.pop(0)
             part.wire, part.ticket = wire, wire.prepare_packed([part.packed], text=part.text)
             wires[id(wire)] = wire
@@ -135,28 +135,38 @@ class ClusterLink(Link):
 
     async def _follow(self, part: _Part, told_by: Wire, redirect: Redirect) -> None:
         host, port = redirect.address
+        address = self._remap((host, port))
         if not host:
-            host = next(address[0] for address, wire in self.wires.items() if wire is told_by)
+            address = next(each[0] for each, wire in self.wires.items() if wire is told_by), port
         if not redirect.asking:
-            self._known.slots.moved(redirect.slot, (host, port))
-        wire = await self._wire((host, port))
+            self._known.slots.moved(redirect.slot, address)
+        wire = await self._wire(address)
         asking = [ASKING] if redirect.asking else []
         part.wire, part.ticket = wire, wire.prepare_packed([*asking, part.packed], text=part.text)
         with self._noting():
             await wire.flush()
 
-    def _address(self, slot: int | None) -> Address:
-        nodes = self._known.slots.nodes
-        if slot is None:
-            self._home = self._home or (nodes[0] if nodes else None)
-            address = self._home
-        else:
-            self._home = address = self._known.slots.owner(slot)
+    def _address(self, slot: int) -> Address:
+        self._home = address = self._known.slots.owner(slot)
         if address is None:
             self._known.stale = True
             msg = f"no node of the cluster serves slot {slot}; wait for it to recover, or repair it"
             raise ServerUnavailable(msg)
         return address
+
+    async def _any_wire(self) -> Wire:
+        """To the node that was asked last, or to the first that can be reached."""
+        failure: ServerUnavailable | None = None
+        for address in [self._home] if self._home in self.wires else list(self._known.slots.nodes):
+            assert address is not None  # noqa: S101 - None is no address of a wire
+            try:
+                wire = await self._wire(address)
+            except ServerUnavailable as error:
+                failure = error
+            else:
+                self._home = address
+                return wire
+        raise failure or ServerUnavailable(NOBODY)
 
     async def _wire(self, address: Address) -> Wire:
         wire = self.wires.get(address)

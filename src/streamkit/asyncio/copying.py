@@ -26,7 +26,7 @@ class Copying:
 
     Args:
         server: The server of the source.
-        scope: What is copied.
+        scopes: What is copied.
         to: A stream, written by its codec; or a key, which gets the fields as they are.
         keep_ids: Whether the entries keep their IDs.
 
@@ -34,7 +34,7 @@ class Copying:
         InvalidArgument: The copy would read what it writes, or ``to`` is neither stream nor key.
     """
 
-    def __init__(self, server: Server, scope: Scope, to: Appendable[Any] | str, *, keep_ids: bool) -> None:
+    def __init__(self, server: Server, scopes: Sequence[Scope], to: Appendable[Any] | str, *, keep_ids: bool) -> None:
         self._codec: Codec[Any] | None = None
         self._keep_ids = keep_ids
         self._route: Callable[[int | None], Target]
@@ -44,9 +44,10 @@ class Copying:
         else:
             self._server, self._route = server, _always(Target(require_key("to", to)))
             name, partitioning = to, None
-        if self._on(server) and share_keys(scope.name, scope.partitioning, name, partitioning):
-            msg = f"a copy of {scope.name!r} to {name!r} would read what it writes; copy to another stream"
-            raise InvalidArgument(msg)
+        for scope in scopes:
+            if self._on(server) and share_keys(scope.name, scope.partitioning, name, partitioning):
+                msg = f"a copy of {scope.name!r} to {name!r} would read what it writes; copy to another stream"
+                raise InvalidArgument(msg)
         self._delivery: Delivery | None = None
 
     @property

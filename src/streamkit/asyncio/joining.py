@@ -93,9 +93,10 @@ class Joining:
             # Of several that start at once, the first one's counts; a record that was lost and begun anew has a `last`.
             newest = await marks(link, found) if last is None else []
             fresh = Origin.of(self._start, self._name, self.partitioning, now, newest) if last is None else Origin()
-            _, reply = await link.exchange(
+            noted, reply = await link.exchange(
                 commands.hsetnx(self._record, "origin", str(fresh)), commands.hmget(self._record, "origin")
             )
+            checked(self._record, noted)
             (origin,) = checked(self._record, reply)
         return Origin.parse(text(origin))
 

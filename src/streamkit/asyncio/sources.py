@@ -21,7 +21,7 @@ from streamkit.asyncio.appending import Delivery
 from streamkit.asyncio.connections import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from streamkit._core.periods import Partitioning
 
@@ -44,6 +44,8 @@ class Source(Generic[T_co]):
     _name: str
     _codec: Codec[Any]
     _partitioning: Partitioning | None
+    _shards: Sequence[Source[Any]] = ()
+    """What it consists of, if it is no stream itself."""
 
     @property
     def name(self) -> str:

@@ -84,11 +84,20 @@ class Tail:
                 await self._overcome(event)
         return None
 
+    async def now(self) -> tuple[str, Sequence[RawEntry]] | None:
+        """The next entries, if there are any without waiting; raises as `next` does."""
+        if not self._ready:
+            try:
+                await self._advance(await self._line.link(), wait=False)
+            except (ServerUnavailable, Refused) as event:
+                await self._overcome(event)
+        return self._ready.popleft() if self._ready else None
+
     async def close(self) -> None:
         """Disconnect."""
         await self._line.close()
 
-    async def _advance(self, link: Link) -> None:
+    async def _advance(self, link: Link, *, wait: bool = True) -> None:
         view = self._view
         if view is None:
             await self._server.facts(self._stopping)
@@ -101,7 +110,7 @@ class Tail:
         view.leave(self._now, empty)
         if view.over(self._now):
             await self._search(link, view)
-        else:
+        elif wait:
             await self._wait(link, view)
 
     async def _begin(self, link: Link) -> View:

@@ -49,15 +49,18 @@ local function refuse_effects(effects)
       return {'FAILED', i, 0, 'WRONGTYPE it holds a ' .. found .. ', not a ' .. needs}
     end
     local allowed, may = pcall(redis.acl_check_cmd, unpack(effect.words))
-    if allowed and may and effect.id then
-      may = (effect.retention == '' or redis.acl_check_cmd('PEXPIREAT', effect.target, '0')
-          and redis.acl_check_cmd('PEXPIRETIME', effect.target))
-        and (effect.strategy == '' or redis.acl_check_cmd('XTRIM', effect.target, 'MAXLEN', '0'))
+    local denied = not may and effect.words[1]
+    if not denied and effect.id and effect.retention ~= '' then
+      denied = not redis.acl_check_cmd('PEXPIRETIME', effect.target) and 'PEXPIRETIME'
+        or not redis.acl_check_cmd('PEXPIREAT', effect.target, '0') and 'PEXPIREAT'
+    end
+    if not denied and effect.id and effect.strategy ~= '' then
+      denied = not redis.acl_check_cmd('XTRIM', effect.target, 'MAXLEN', '0') and 'XTRIM'
     end
     if not allowed then
       return {'FAILED', i, 0, 'the server knows no such command'}
-    elseif not may then
-      return {'FAILED', i, 0, 'NOPERM the user may not run it'}
+    elseif denied then
+      return {'FAILED', i, 0, 'NOPERM the user may not run ' .. denied}
     end
     local last = newest[effect.target]
     if effect.id and explicit and not last then
