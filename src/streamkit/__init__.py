@@ -56,6 +56,7 @@ from streamkit._sync.reader import CheckpointedReader
 from streamkit._sync.replayer import Replayer
 from streamkit._sync.running_once import once
 from streamkit._sync.sharded import ShardedStream
+from streamkit._sync.sharded_reader import ShardedReader
 from streamkit._sync.sources import Appendable, Source, Stream
 from streamkit.signals import stop_on_signals
 
@@ -121,6 +122,7 @@ __all__ = [
     "ServerError",
     "ServerTooOld",
     "ServerUnavailable",
+    "ShardedReader",
     "ShardedStream",
     "Source",
     "StateError",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 import streamkit._sync.reading
@@ -17,3 +19,9 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "SLICE_MS", 100)
     for module in (streamkit._sync.taking, streamkit.asyncio.taking):
         monkeypatch.setattr(module, "SLICE", 0.1)
+
+
+@pytest.fixture
+def word() -> str:
+    """A word for the keys of one test on the cluster, which is gone with all of them after the run."""
+    return f"w{uuid.uuid4().hex[:12]}"

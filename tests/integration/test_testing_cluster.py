@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import psutil
 import pytest
 import redis
-from redis.exceptions import AskError, MovedError, TryAgainError
 
 from streamkit import InvalidArgument
 from streamkit._testing import forming
@@ -124,16 +123,17 @@ def test_in_the_middle_of_a_migration_a_client_is_sent_on(
     assert cluster.move_keys(slot, keys=[names[2]]) == [names[2].encode()]
     assert cluster.master_of(tag) is source
     assert source.call("GET", names[0]) == names[0].encode()
-    with pytest.raises(AskError, match=f"{slot} 127.0.0.1:{target.port}"):
+    # Older redis-pys have no exceptions of their own for these in a client that knows of no cluster.
+    with pytest.raises(redis.ResponseError, match=f"{slot} 127.0.0.1:{target.port}"):
         source.call("GET", names[2])
-    with pytest.raises(TryAgainError):
+    with pytest.raises(redis.ResponseError, match="Multiple keys request during rehashing"):
         source.call("MGET", names[0], names[2])
     assert [client.get(name) for name in names] == [name.encode() for name in names]
     assert len(cluster.move_keys(slot, count=2)) == 2
     cluster.end_migration(slot)
     assert cluster.master_of(tag) is target
     assert target.call("MGET", *names) == [name.encode() for name in names]
-    with pytest.raises(MovedError):
+    with pytest.raises(redis.ResponseError, match=f"{slot} 127.0.0.1:{target.port}"):
         source.call("GET", names[0])
 
 

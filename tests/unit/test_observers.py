@@ -119,6 +119,11 @@ EVENTS: dict[str, tuple[Callable[[Observer], None], int, str]] = {
             "lose their entries; raise min_idle_time"
         ),
     ),
+    "on_shards": (
+        lambda observer: observer.on_shards("totals", "a", ["0", "2"]),
+        logging.INFO,
+        "member a of totals reads the shards 0, 2",
+    ),
     "on_claimed": (
         lambda observer: observer.on_claimed("orders", 7),
         logging.INFO,

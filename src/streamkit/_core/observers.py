@@ -160,6 +160,9 @@ class Observer:
     def on_claimed(self, stream: str, count: int) -> None:
         """Entries that nobody was handling were taken over: a consumer's own from before, or what others left."""
 
+    def on_shards(self, name: str, member: str, shards: Sequence[str]) -> None:
+        """A member of a sharded reader reads other shards than before: these."""
+
     def on_unread(self, stream: str, group: str, count: int, first: str, last: str) -> None:
         """Entries between two IDs were trimmed before the group was given them; a dead letter records it."""
 
@@ -298,6 +301,10 @@ class LoggingObserver(Observer):
     @override
     def on_claimed(self, stream: str, count: int) -> None:
         logger.info("took over %d pending entries of %s", count, stream)
+
+    @override
+    def on_shards(self, name: str, member: str, shards: Sequence[str]) -> None:
+        logger.info("member %s of %s reads the shards %s", member, name, ", ".join(shards) or "(none)")
 
     @override
     def on_unread(self, stream: str, group: str, count: int, first: str, last: str) -> None:

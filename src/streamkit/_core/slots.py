@@ -16,6 +16,8 @@ from streamkit._core.errors import InvalidArgument
 from streamkit._core.replies import text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from streamkit._core.protocol import Command
     from streamkit._core.replies import Reply
 
@@ -136,12 +138,12 @@ class SlotMap:
             self.nodes.append(address)
 
 
-def slot_map(reply: Reply, asked: Address) -> SlotMap:
-    """CLUSTER SLOTS, as the node at ``asked`` answered it."""
+def slot_map(reply: Reply, asked: Address, remap: Callable[[Address], Address]) -> SlotMap:
+    """CLUSTER SLOTS, as the node at ``asked`` answered it; ``remap``: by which address a node is reached from here."""
     ranges = list[tuple[int, int, Address]]()
     for first, last, master, *_ in reply or ():
         host = text(master[0] or b"")
-        ranges.append((int(first), int(last), (asked[0] if host in _UNKNOWN else host, int(master[1]))))
+        ranges.append((int(first), int(last), remap((asked[0] if host in _UNKNOWN else host, int(master[1])))))
     ranges.sort()
     nodes = list(dict.fromkeys(address for _, _, address in ranges))
     return SlotMap(nodes, [first for first, _, _ in ranges], [(last, address) for _, last, address in ranges])

@@ -137,6 +137,11 @@ class Stopping:
             self._since = time.monotonic()
             self.requested = True
 
+    @property
+    def overdue(self) -> bool:
+        """Whether a stop was requested so long ago that nothing more may be waited for."""
+        return self.requested and time.monotonic() > self._since + STOP_PATIENCE
+
     def renew(self) -> None:
         """The loop gets to its end only now: its last replies may take as long as if the stop came now."""
         self._since = time.monotonic()
@@ -247,6 +252,16 @@ def refuse_result(result: object) -> None:
 
 
 # -- nodes of a cluster -----------------------------------------------------------------------------------------------
+
+
+def remapping(client: Any) -> Callable[[tuple[str, int]], tuple[str, int]]:
+    """How a cluster client turns the addresses that nodes know one another by into those by which it reaches them."""
+
+    def remap(address: tuple[str, int]) -> tuple[str, int]:
+        host, port = client.nodes_manager.remap_host_port(*address)
+        return host, int(port)
+
+    return remap
 
 
 def node_settings(client: Any) -> tuple[Any, dict[str, Any]]:

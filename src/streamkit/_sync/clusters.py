@@ -20,6 +20,7 @@ from streamkit._sync._runtime import (
     borrowed_from_node,
     give_back_to_node,
     node_settings,
+    remapping,
     seeds,
 )
 from streamkit._sync.links import LOST, Known, Link, Ticket, Wire
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 MOST_REDIRECTS = 5
 """Redirects that one command follows: more mean that the nodes disagree, which passes."""
+
+NOBODY = "no node of the cluster says which slots it serves; wait for it to form"
 
 
 @dataclass
@@ -69,11 +72,13 @@ class ClusterLink(Link):
     Args:
         known: What is known of the cluster.
         connect: Makes a link to a node.
+        remap: Gives the address by which a node is reached from here, for one that the nodes know it by.
     """
 
-    def __init__(self, known: Known, connect: Callable[[Address], Wire]) -> None:
+    def __init__(self, known: Known, connect: Callable[[Address], Wire], remap: Callable[[Address], Address]) -> None:
         super().__init__(known)
         self._connect = connect
+        self._remap = remap
         self.wires: dict[Address, Wire] = {}
         self._unsent: list[_Part] = []
         self._home: Address | None = None
@@ -108,7 +113,7 @@ class ClusterLink(Link):
         wires = dict[int, Wire]()
         while self._unsent:
             part = self._unsent[0]
-            wire = self._wire(self._address(part.slot))
+            wire = self._any_wire() if part.slot is None else self._wire(self._address(part.slot))
             self._unsent.pop(0)
             part.wire, part.ticket = wire, wire.prepare_packed([part.packed], text=part.text)
             wires[id(wire)] = wire
@@ -138,26 +143,35 @@ class ClusterLink(Link):
         host, port = redirect.address
         if not host:
             host = next(address[0] for address, wire in self.wires.items() if wire is told_by)
+        address = self._remap((host, port))
         if not redirect.asking:
-            self._known.slots.moved(redirect.slot, (host, port))
-        wire = self._wire((host, port))
+            self._known.slots.moved(redirect.slot, address)
+        wire = self._wire(address)
         asking = [ASKING] if redirect.asking else []
         part.wire, part.ticket = wire, wire.prepare_packed([*asking, part.packed], text=part.text)
         with self._noting():
             wire.flush()
 
-    def _address(self, slot: int | None) -> Address:
-        nodes = self._known.slots.nodes
-        if slot is None:
-            self._home = self._home or (nodes[0] if nodes else None)
-            address = self._home
-        else:
-            self._home = address = self._known.slots.owner(slot)
+    def _address(self, slot: int) -> Address:
+        self._home = address = self._known.slots.owner(slot)
         if address is None:
             self._known.stale = True
             msg = f"no node of the cluster serves slot {slot}; wait for it to recover, or repair it"
             raise ServerUnavailable(msg)
         return address
+
+    def _any_wire(self) -> Wire:
+        """To the node that was asked last, or to the first that can be reached."""
+        home, failure = self._home, None
+        for address in [home] if home is not None and home in self.wires else list(self._known.slots.nodes):
+            try:
+                wire = self._wire(address)
+            except ServerUnavailable as error:
+                failure = error
+            else:
+                self._home = address
+                return wire
+        raise failure or ServerUnavailable(NOBODY)
 
     def _wire(self, address: Address) -> Wire:
         wire = self.wires.get(address)
@@ -188,6 +202,7 @@ class ClusterPool(Pool):
     def __init__(self, client: Any, known: Known) -> None:
         self._client = client
         self._connection_class, self._settings = node_settings(client)
+        self._remap = remapping(client)
         super().__init__(known, patience_of(self._settings))
 
     @property
@@ -215,13 +230,15 @@ class ClusterPool(Pool):
                 connection, node = borrowed_from_node(self._client, address)
             except (*LOST, exceptions.ResponseError) as error:
                 raise typed(error, doing=f"connecting to {address[0]}:{address[1]}") from error
+            except exceptions.RedisClusterException as error:  # the client found no node to begin with
+                raise typed(exceptions.ConnectionError(str(error)), doing="connecting to the cluster") from error
             if connection is None:  # a node that the client has not heard of yet
                 connection = connected(self._connection_class, self._at(address))
             wire = Wire(connection, self.known, stopping, self.patience)
             taken.append((wire, connection, node))
             return wire
 
-        link = ClusterLink(self.known, connect)
+        link = ClusterLink(self.known, connect, self._remap)
         try:
             yield link
         finally:
@@ -238,7 +255,7 @@ class ClusterPool(Pool):
         def connect(address: Address) -> Wire:
             return self._own(address, stopping)
 
-        return ClusterLink(self.known, connect)
+        return ClusterLink(self.known, connect, self._remap)
 
     def _own(self, address: Address, stopping: Stopping | None) -> Wire:
         connection = connected(self._connection_class, self._at(address))
@@ -253,6 +270,8 @@ class ClusterPool(Pool):
             return
         failure: ServerUnavailable | None = None
         for address in self.nodes:
+            if failure is not None and stopping is not None and stopping.overdue:
+                break
             try:
                 wire = self._own(address, stopping)
             except ServerUnavailable as error:
@@ -267,8 +286,8 @@ class ClusterPool(Pool):
                 wire.close()
             if isinstance(reply, Exception):
                 raise typed(reply, doing="CLUSTER SLOTS") from reply
-            found = slot_map(reply, address)
+            found = slot_map(reply, address, self._remap)
             if found.nodes:
                 self.known.slots, self.known.stale = found, False
                 return
-        raise failure or ServerUnavailable("no node of the cluster says which slots it serves; wait for it to form")
+        raise failure or ServerUnavailable(NOBODY)

@@ -56,6 +56,7 @@ from streamkit.asyncio.reader import CheckpointedReader
 from streamkit.asyncio.replayer import Replayer
 from streamkit.asyncio.running_once import once
 from streamkit.asyncio.sharded import ShardedStream
+from streamkit.asyncio.sharded_reader import ShardedReader
 from streamkit.asyncio.sources import Appendable, Source, Stream
 from streamkit.signals import stop_on_signals
 
@@ -121,6 +122,7 @@ __all__ = [
     "ServerError",
     "ServerTooOld",
     "ServerUnavailable",
+    "ShardedReader",
     "ShardedStream",
     "Source",
     "StateError",

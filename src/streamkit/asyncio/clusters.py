@@ -19,6 +19,7 @@ from streamkit.asyncio._runtime import (
     borrowed_from_node,
     give_back_to_node,
     node_settings,
+    remapping,
     seeds,
 )
 from streamkit.asyncio.links import LOST, Known, Link, Ticket, Wire
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 MOST_REDIRECTS = 5
 """Redirects that one command follows: more mean that the nodes disagree, which passes."""
+
+NOBODY = "no node of the cluster says which slots it serves; wait for it to form"
 
 
 @dataclass
@@ -68,11 +71,15 @@ class ClusterLink(Link):
     Args:
         known: What is known of the cluster.
         connect: Makes a link to a node.
+        remap: Gives the address by which a node is reached from here, for one that the nodes know it by.
     """
 
-    def __init__(self, known: Known, connect: Callable[[Address], Awaitable[Wire]]) -> None:
+    def __init__(
+        self, known: Known, connect: Callable[[Address], Awaitable[Wire]], remap: Callable[[Address], Address]
+    ) -> None:
         super().__init__(known)
         self._connect = connect
+        self._remap = remap
         self.wires: dict[Address, Wire] = {}
         self._unsent: list[_Part] = []
         self._home: Address | None = None
@@ -135,9 +142,9 @@ class ClusterLink(Link):
 
     async def _follow(self, part: _Part, told_by: Wire, redirect: Redirect) -> None:
         host, port = redirect.address
-        address = self._remap((host, port))
         if not host:
-            address = next(each[0] for each, wire in self.wires.items() if wire is told_by), port
+            host = next(address[0] for address, wire in self.wires.items() if wire is told_by)
+        address = self._remap((host, port))
         if not redirect.asking:
             self._known.slots.moved(redirect.slot, address)
         wire = await self._wire(address)
@@ -156,9 +163,8 @@ class ClusterLink(Link):
 
     async def _any_wire(self) -> Wire:
         """To the node that was asked last, or to the first that can be reached."""
-        failure: ServerUnavailable | None = None
-        for address in [self._home] if self._home in self.wires else list(self._known.slots.nodes):
-            assert address is not None  # noqa: S101 - None is no address of a wire
+        home, failure = self._home, None
+        for address in [home] if home is not None and home in self.wires else list(self._known.slots.nodes):
             try:
                 wire = await self._wire(address)
             except ServerUnavailable as error:
@@ -197,6 +203,7 @@ class ClusterPool(Pool):
     def __init__(self, client: Any, known: Known) -> None:
         self._client = client
         self._connection_class, self._settings = node_settings(client)
+        self._remap = remapping(client)
         super().__init__(known, patience_of(self._settings))
 
     @property
@@ -224,13 +231,15 @@ class ClusterPool(Pool):
                 connection, node = await borrowed_from_node(self._client, address)
             except (*LOST, exceptions.ResponseError) as error:
                 raise typed(error, doing=f"connecting to {address[0]}:{address[1]}") from error
+            except exceptions.RedisClusterException as error:  # the client found no node to begin with
+                raise typed(exceptions.ConnectionError(str(error)), doing="connecting to the cluster") from error
             if connection is None:  # a node that the client has not heard of yet
                 connection = await connected(self._connection_class, self._at(address))
             wire = Wire(connection, self.known, stopping, self.patience)
             taken.append((wire, connection, node))
             return wire
 
-        link = ClusterLink(self.known, connect)
+        link = ClusterLink(self.known, connect, self._remap)
         try:
             yield link
         finally:
@@ -247,7 +256,7 @@ class ClusterPool(Pool):
         async def connect(address: Address) -> Wire:
             return await self._own(address, stopping)
 
-        return ClusterLink(self.known, connect)
+        return ClusterLink(self.known, connect, self._remap)
 
     async def _own(self, address: Address, stopping: Stopping | None) -> Wire:
         connection = await connected(self._connection_class, self._at(address))
@@ -262,6 +271,8 @@ class ClusterPool(Pool):
             return
         failure: ServerUnavailable | None = None
         for address in self.nodes:
+            if failure is not None and stopping is not None and stopping.overdue:
+                break
             try:
                 wire = await self._own(address, stopping)
             except ServerUnavailable as error:
@@ -276,8 +287,8 @@ class ClusterPool(Pool):
                 await wire.close()
             if isinstance(reply, Exception):
                 raise typed(reply, doing="CLUSTER SLOTS") from reply
-            found = slot_map(reply, address)
+            found = slot_map(reply, address, self._remap)
             if found.nodes:
                 self.known.slots, self.known.stale = found, False
                 return
-        raise failure or ServerUnavailable("no node of the cluster says which slots it serves; wait for it to form")
+        raise failure or ServerUnavailable(NOBODY)

@@ -111,6 +111,11 @@ class ShardedStream(Source[T], Generic[T]):
         self._shards = self._streams
 
     @property
+    def shard_names(self) -> Sequence[str]:
+        """Their names, in the same order: ``0``, ``1``, … unless they were given."""
+        return self._sharding.names
+
+    @property
     def shards(self) -> Sequence[Shard[T]]:
         """The streams it consists of."""
         return self._streams

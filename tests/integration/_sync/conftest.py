@@ -7,9 +7,18 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from streamkit.testing import Cluster
+
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
     """A client as a user would make it."""
     with redis.Redis.from_url(redis_url) as client:
         yield client
+
+
+@pytest.fixture
+def nodes(cluster: Cluster) -> Iterator[redis.RedisCluster]:
+    """A client of the cluster, as a user would make it."""
+    with redis.RedisCluster.from_url(cluster.url) as nodes:
+        yield nodes

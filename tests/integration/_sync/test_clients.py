@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -27,7 +26,7 @@ from streamkit import (
     Stream,
     WrongKeyType,
 )
-from streamkit._sync._runtime import HALF, OTHER_CLIENT, OTHER_HALF
+from streamkit._sync._runtime import HALF, OTHER_CLIENTS, OTHER_HALF
 from streamkit.testing import redis_server
 from tests.integration._sync._groups import GROUP, Seen, consuming
 from tests.integration._sync._jobs import JOBS
@@ -193,35 +192,12 @@ def test_a_sentinels_master(redis_url: str) -> None:
 
 
 def test_a_client_of_the_other_half_is_refused(name: str) -> None:
-    other: Any = OTHER_CLIENT()
+    other: Any = OTHER_CLIENTS[0]()
     for make in (Stream, PartitionedStream):
         with pytest.raises(InvalidArgument, match=f"belongs to {OTHER_HALF}, and this is {HALF}$"):
             make(other, name)
     with pytest.raises(InvalidArgument, match="belongs to"):
         CappedStream(other, name, maxlen=1)
-
-
-@pytest.fixture
-def cluster() -> Iterator[redis.RedisCluster]:
-    """A client of a cluster, of one node."""
-    with redis_server(settings={"cluster-enabled": "yes", "cluster-port": free_port()}) as url:
-        with redis.Redis.from_url(url) as plain:
-            plain.execute_command("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        with redis.RedisCluster.from_url(url) as client:
-            yield client
-
-
-def free_port() -> str:
-    """A port for the cluster's bus: its usual one, 10,000 further up, may not exist."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
-def test_a_cluster_client_is_refused(cluster: redis.RedisCluster, name: str) -> None:
-    client: Any = cluster
-    with pytest.raises(InvalidArgument, match="not RedisCluster; cluster clients are not supported yet"):
-        PartitionedStream(client, name)
 
 
 @pytest.mark.parametrize("client", [None, "redis://localhost", object()])

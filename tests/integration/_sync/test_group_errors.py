@@ -22,7 +22,6 @@ from streamkit import (
     PermissionDenied,
     Reject,
     RetryPolicy,
-    ServerTooOld,
     ServerUnavailable,
     Stream,
     StreamkitError,
@@ -32,7 +31,6 @@ from streamkit.testing import redis_server
 from tests.integration._sync._groups import GROUP, LEASE, Seen, consumers_in, pending_in
 from tests.integration._sync._readers import limited, raw, write
 from tests.integration._sync._runtime import client_of_the_other_half, streams_of_the_other_half
-from tests.integration.fake import server_of_version
 
 NOWHERE = "redis://127.0.0.1:1"
 """Nobody listens there: what does not need a server must not notice."""
@@ -236,15 +234,6 @@ def test_a_server_that_went_since_is_told_at_once_too(name: str) -> None:
         assert GroupConsumer(client, name, GROUP).lag() == 0
     with client:
         assert every_way_in(GroupConsumer(client, name, GROUP)) == [ServerUnavailable] * 4
-
-
-def test_a_server_that_is_too_old_is_refused(name: str) -> None:
-    with server_of_version("6.2.14") as url:
-        with redis.Redis.from_url(url) as client:
-            consumer = GroupConsumer(client, name, GROUP)
-            assert every_way_in(consumer) == [ServerTooOld] * 4
-            with pytest.raises(ServerTooOld, match=r"the server is version 6\.2\.14"):
-                consumer.lag()
 
 
 def test_a_user_without_the_right_to_a_command_is_told_which(name: str) -> None:

@@ -21,7 +21,6 @@ from streamkit import (
     NaiveDatetime,
     NotAPartition,
     Replayer,
-    ServerTooOld,
     ServerUnavailable,
     Stream,
     WrongKeyType,
@@ -30,7 +29,6 @@ from tests.integration._sync._readers import key_of, midnight, raw, write
 from tests.integration._sync._replays import days_of, numbers_of, write_at, write_many
 from tests.integration._sync._runtime import client_of_the_other_half, streams_of_the_other_half
 from tests.integration._sync.test_clients import CLIENTS
-from tests.integration.fake import server_of_version
 from tests.integration.recording import Recorder
 
 SECOND = timedelta(seconds=1)
@@ -312,15 +310,6 @@ def test_a_key_of_another_type_is_named(client: redis.Redis, name: str) -> None:
     assert (next(entries)).value == {"n": "1"}
     with pytest.raises(WrongKeyType, match=f"'{bad}' holds a .*not a stream"):
         next(entries)
-
-
-def test_a_server_too_old_is_named(name: str) -> None:
-    with server_of_version("6.2.14") as url:
-        with redis.Redis.from_url(url) as old:
-            with pytest.raises(ServerTooOld):
-                numbers_of(Replayer(old, name).entries())
-            with pytest.raises(ServerTooOld):
-                numbers_of(Replayer(old, name).tail())
 
 
 def test_a_server_that_is_not_there_is_an_error_after_some_patience(

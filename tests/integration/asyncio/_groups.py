@@ -123,7 +123,7 @@ async def strand(client: redis.asyncio.Redis, key: str, consumer: str, count: in
         await raw(client).xgroup_create(key, group, "0")
     words = ("GROUP", group, consumer, "COUNT", count, "STREAMS", key, ">")
     # Through a script its reply is the same for every protocol.
-    reply: Any = await raw(client).eval("return redis.call('XREADGROUP', unpack(ARGV))", 0, *words)
+    reply: Any = await raw(client).eval("return redis.call('XREADGROUP', unpack(ARGV))", 1, key, *words)
     return [entry[0].decode() for entry in reply[0][1]]
 
 

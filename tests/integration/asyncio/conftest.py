@@ -7,9 +7,18 @@ from collections.abc import AsyncIterator
 import pytest
 import redis.asyncio
 
+from streamkit.testing import Cluster
+
 
 @pytest.fixture
 async def client(redis_url: str) -> AsyncIterator[redis.asyncio.Redis]:
     """A client as a user would make it."""
     async with redis.asyncio.Redis.from_url(redis_url) as client:
         yield client
+
+
+@pytest.fixture
+async def nodes(cluster: Cluster) -> AsyncIterator[redis.asyncio.RedisCluster]:
+    """A client of the cluster, as a user would make it."""
+    async with redis.asyncio.RedisCluster.from_url(cluster.url) as nodes:
+        yield nodes

@@ -16,13 +16,11 @@ from streamkit.asyncio import (
     PartitionedStream,
     PermissionDenied,
     ServerError,
-    ServerTooOld,
     ServerUnavailable,
     Stream,
     StreamkitError,
 )
 from streamkit.testing import redis_server
-from tests.integration.fake import server_of_version
 
 NOON = datetime.now(timezone.utc).replace(hour=12, minute=0, second=0, microsecond=0)
 
@@ -77,18 +75,6 @@ async def test_bad_arguments_are_found_before_the_server_is_missed(nowhere: str,
     async with redis.asyncio.Redis.from_url(nowhere) as client:
         with pytest.raises(NaiveDatetime, match="has no time zone"):
             await PartitionedStream(client, name).append({"n": 1}, at=NOON.replace(tzinfo=None))
-
-
-@pytest.mark.parametrize("operation", ["append", "append_many at", "length", "info", "keys", "trims"])
-async def test_a_server_that_is_too_old(name: str, operation: str) -> None:
-    with server_of_version("6.2.14") as url:
-        async with redis.asyncio.Redis.from_url(url) as client:
-            for _ in range(2):
-                with pytest.raises(
-                    ServerTooOld, match=r"the server is version 6\.2\.14; streamkit needs Redis 7\.0"
-                ) as caught:
-                    await use(client, name, operation)
-                assert caught.value.version == "6.2.14"
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from streamkit.asyncio import (
     PermissionDenied,
     Reject,
     RetryPolicy,
-    ServerTooOld,
     ServerUnavailable,
     Stream,
     StreamkitError,
@@ -31,7 +30,6 @@ from streamkit.testing import redis_server
 from tests.integration.asyncio._groups import GROUP, LEASE, Seen, consumers_in, pending_in
 from tests.integration.asyncio._readers import limited, raw, write
 from tests.integration.asyncio._runtime import client_of_the_other_half, streams_of_the_other_half
-from tests.integration.fake import server_of_version
 
 NOWHERE = "redis://127.0.0.1:1"
 """Nobody listens there: what does not need a server must not notice."""
@@ -235,15 +233,6 @@ async def test_a_server_that_went_since_is_told_at_once_too(name: str) -> None:
         assert await GroupConsumer(client, name, GROUP).lag() == 0
     async with client:
         assert await every_way_in(GroupConsumer(client, name, GROUP)) == [ServerUnavailable] * 4
-
-
-async def test_a_server_that_is_too_old_is_refused(name: str) -> None:
-    with server_of_version("6.2.14") as url:
-        async with redis.asyncio.Redis.from_url(url) as client:
-            consumer = GroupConsumer(client, name, GROUP)
-            assert await every_way_in(consumer) == [ServerTooOld] * 4
-            with pytest.raises(ServerTooOld, match=r"the server is version 6\.2\.14"):
-                await consumer.lag()
 
 
 async def test_a_user_without_the_right_to_a_command_is_told_which(name: str) -> None:

@@ -20,7 +20,6 @@ from streamkit.asyncio import (
     NaiveDatetime,
     NotAPartition,
     Replayer,
-    ServerTooOld,
     ServerUnavailable,
     Stream,
     WrongKeyType,
@@ -29,7 +28,6 @@ from tests.integration.asyncio._readers import key_of, midnight, raw, write
 from tests.integration.asyncio._replays import days_of, numbers_of, write_at, write_many
 from tests.integration.asyncio._runtime import client_of_the_other_half, streams_of_the_other_half
 from tests.integration.asyncio.test_clients import CLIENTS
-from tests.integration.fake import server_of_version
 from tests.integration.recording import Recorder
 
 SECOND = timedelta(seconds=1)
@@ -315,15 +313,6 @@ async def test_a_key_of_another_type_is_named(client: redis.asyncio.Redis, name:
     assert (await anext(entries)).value == {"n": "1"}
     with pytest.raises(WrongKeyType, match=f"'{bad}' holds a .*not a stream"):
         await anext(entries)
-
-
-async def test_a_server_too_old_is_named(name: str) -> None:
-    with server_of_version("6.2.14") as url:
-        async with redis.asyncio.Redis.from_url(url) as old:
-            with pytest.raises(ServerTooOld):
-                await numbers_of(Replayer(old, name).entries())
-            with pytest.raises(ServerTooOld):
-                await numbers_of(Replayer(old, name).tail())
 
 
 async def test_a_server_that_is_not_there_is_an_error_after_some_patience(
