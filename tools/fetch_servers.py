@@ -12,6 +12,7 @@ that runs this.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
@@ -92,33 +93,30 @@ def mirror() -> str:
     raise Unavailable("apt knows no mirror of Debian here")
 
 
+@functools.cache
 def apt_of(suite: str) -> Path:
-    """An apt of our own that knows this suite only; its configuration."""
+    """An apt of our own that knows what this suite has now, and nothing else; its configuration."""
     home = SERVERS / "apt" / suite
+    for name in ("sources", "preferences", "state/lists/partial", "cache/archives/partial"):
+        (home / name).mkdir(parents=True, exist_ok=True)
+    (home / "status").touch()
+    source = {"Types": "deb", "URIs": mirror(), "Suites": suite, "Components": "main", "Signed-By": KEYRING}
+    (home / "sources" / "debian.sources").write_text("".join(f"{name}: {value}\n" for name, value in source.items()))
+    settings = {
+        "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": home / "sources",
+        "Dir::Etc::preferencesparts": home / "preferences",
+        "Dir::State": home / "state",
+        "Dir::State::status": home / "status",
+        "Dir::Cache": home / "cache",
+        "Acquire::Languages": "none",
+        "Acquire::Retries": "2",
+        "Acquire::http::Timeout": "30",
+        "APT::Sandbox::User": "root",
+    }
     config = home / "apt.conf"
-    if not config.exists():
-        for name in ("sources", "preferences", "state/lists/partial", "cache/archives/partial"):
-            (home / name).mkdir(parents=True, exist_ok=True)
-        (home / "status").touch()
-        source = {"Types": "deb", "URIs": mirror(), "Suites": suite, "Components": "main", "Signed-By": KEYRING}
-        lines = "".join(f"{name}: {value}\n" for name, value in source.items())
-        (home / "sources" / "debian.sources").write_text(lines)
-        settings = {
-            "Dir::Etc::sourcelist": "/dev/null",
-            "Dir::Etc::sourceparts": home / "sources",
-            "Dir::Etc::preferencesparts": home / "preferences",
-            "Dir::State": home / "state",
-            "Dir::State::status": home / "status",
-            "Dir::Cache": home / "cache",
-            "Acquire::Languages": "none",
-            "Acquire::Retries": "2",
-            "Acquire::http::Timeout": "30",
-            "APT::Sandbox::User": "root",
-        }
-        partly = home / "apt.part"
-        partly.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()))
-        run("apt-get", "update", "-qq", "--error-on=any", config=partly)
-        partly.rename(config)
+    config.write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()))
+    run("apt-get", "update", "-qq", "--error-on=any", config=config)
     return config
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from itertools import chain, islice
 from operator import itemgetter
@@ -37,6 +38,7 @@ CHUNK = 1000
 CHUNK_BYTES = 512 * 1024
 """Where chunks stop growing: the next one is cut to stay about here."""
 FIRST_CHUNK = 250
+_PROGRESS = re.compile(r" \(entries of this call written before it: \d+\)$")
 PACKED = 8
 """From how many entries on their words are sent as one."""
 GUARD_WINDOW = 60_000
@@ -323,9 +325,13 @@ class Sizer:
 
 
 def with_progress(error: StreamkitError, appended: int) -> StreamkitError:
-    """Note on an error how many entries of the same call were written before it."""
+    """Note on an error how many entries of the same call were written before it; the last word counts."""
     if isinstance(error, AppendError):
         error.appended = appended
-    elif appended:
-        error.args = (f"{error} (entries of this call written before it: {appended})", *error.args[1:])
+        return error
+    message = _PROGRESS.sub("", str(error))
+    if appended:
+        message = f"{message} (entries of this call written before it: {appended})"
+    if message != str(error):
+        error.args = (message, *error.args[1:])
     return error

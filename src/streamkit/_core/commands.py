@@ -120,6 +120,21 @@ def hset(key: str, *pairs: Scalar) -> Command:
     return ("HSET", key, *pairs)
 
 
+def sadd(key: str, member: str) -> Command:
+    """SADD of one member."""
+    return ("SADD", key, member)
+
+
+def smembers(key: str) -> Command:
+    """SMEMBERS."""
+    return ("SMEMBERS", key)
+
+
+def srem(key: str, member: str) -> Command:
+    """SREM of one member."""
+    return ("SREM", key, member)
+
+
 def hsetnx(key: str, field: str, value: Scalar) -> Command:
     """HSETNX: a field that is not there yet."""
     return ("HSETNX", key, field, value)

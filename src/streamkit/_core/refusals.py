@@ -67,6 +67,11 @@ def passing(error: BaseException | None) -> bool:
     return isinstance(error, Exception) and refusal(error) in {Refusal.WAIT, Refusal.MOVED}
 
 
+def untrusted(error: object) -> bool:
+    """Whether TLS failed for the server's certificate, which no waiting mends."""
+    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+
+
 def typed(error: Exception, *, doing: str, key: str = "") -> ServerError:
     """The streamkit error for an error reply or a failed connection; ``doing`` says what was tried, with its key."""
     message = str(error)
@@ -99,6 +104,11 @@ def _unavailable(error: Exception, message: str, doing: str) -> ServerUnavailabl
         return ServerUnavailable(
             f"the client's connection pool is used up while {doing} ({message}); raise max_connections: an append_many "
             "holds one connection while it takes its values"
+        )
+    if untrusted(message):
+        return ServerUnavailable(
+            f"the server's certificate is not trusted while {doing}: {message}; give the client the CA that signed it "
+            "(ssl_ca_certs), and the host name that it is for"
         )
     return ServerUnavailable(
         f"the server could not be reached while {doing}: {message or type(error).__name__}; "

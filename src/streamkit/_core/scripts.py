@@ -28,7 +28,7 @@ class Script:
 
 
 _SOURCES: dict[str, str] = {}
-_COMMAND = re.compile(r"(?:call\(|\{)'([A-Z]+)'(?:, '([A-Z]+)')?")
+_COMMAND = re.compile(r"(?:call\(|= \{)'((?:(?:XINFO|XGROUP)', ')?[A-Z]+)'")
 
 
 def command_at(sha: str, line: int) -> str:
@@ -36,8 +36,14 @@ def command_at(sha: str, line: int) -> str:
     for text in reversed(_SOURCES.get(sha, "").splitlines()[:line]):
         # Words that were put together stand in one of the lines above.
         if found := _COMMAND.search(text):
-            return " ".join(filter(None, found.groups()))
+            return found[1].replace("', '", " ")
     return ""
+
+
+def by_source(command: Command) -> Command:
+    """The same call by the script's source, for a server that may not have seen it."""
+    _, sha, *rest = command
+    return ("EVAL", _SOURCES[str(sha)], *rest)
 
 
 def _read(name: str) -> str:

@@ -202,6 +202,9 @@ class Background:
         self._thread = threading.Thread(target=self._work, name="streamkit", daemon=True)
         self._thread.start()
 
+    def cancel(self) -> None:
+        """Nothing to do: threads cannot be cancelled."""
+
     def join(self) -> None:
         """Wait for its end."""
         if self._thread is not None:

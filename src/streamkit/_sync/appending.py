@@ -142,7 +142,7 @@ class Delivery:
         try:
             (reply,) = self._link.collect(oldest.ticket)
             refused = isinstance(reply, Exception) and passing(reply)
-            if self._link.learn(APPEND, reply):
+            if self._link.learn(APPEND, oldest.chunk.target.key, reply):
                 self._resend()
             elif not refused:
                 self._settled(oldest, reply)
@@ -227,7 +227,7 @@ class Delivery:
         if self._link is None:
             self._borrowed = self._server.borrow(self._stopping)
             self._link = self._borrowed.__enter__()
-        packed = sent.chunk.pack(sent.guard, known=self._link.knows(APPEND))
+        packed = sent.chunk.pack(sent.guard, known=self._link.knows(APPEND, sent.chunk.target.key))
         self._sizer.packed(sent.chunk, packed)
         sent.since = sent.since or time.monotonic()
         sent.ticket = self._link.prepare_packed([packed], key=sent.chunk.target.key)

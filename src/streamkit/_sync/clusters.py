@@ -13,6 +13,7 @@ from typing_extensions import override
 from streamkit._core.errors import ServerUnavailable
 from streamkit._core.protocol import pack
 from streamkit._core.refusals import typed
+from streamkit._core.scripts import by_source
 from streamkit._core.slots import ASKING, CLUSTER_SLOTS, Address, Redirect, key_of, redirect_of, slot_map, slot_of
 from streamkit._sync._runtime import (
     Connection,
@@ -45,6 +46,8 @@ class _Part:
     slot: int | None
     packed: bytes
     text: bool
+    script: Command | None = None
+    """The command, if it runs a script by its SHA1."""
     wire: Wire | None = None
     ticket: Ticket | None = None
 
@@ -90,13 +93,18 @@ class ClusterLink(Link):
         return not self._unsent and all(wire.clean for wire in self.wires.values())
 
     @override
+    def _node_of(self, key: str) -> Address | None:
+        return self._known.slots.owner(slot_of(key))
+
+    @override
     def prepare(self, *batch: Command, text: bool = False) -> Ticket:
         parts = list[_Part]()
         keys = [key_of(command) for command in batch]
         slot = next((slot_of(key) for key in keys if key is not None), None)
         for place, (command, key) in enumerate(zip(batch, keys, strict=True)):
             slot = slot if key is None else slot_of(key)
-            parts.append(_Part(slot, pack(command), text and place == len(batch) - 1))
+            script = command if command[0] == "EVALSHA" else None
+            parts.append(_Part(slot, pack(command), text and place == len(batch) - 1, script))
         return self._queue(parts)
 
     @override
@@ -147,6 +155,9 @@ class ClusterLink(Link):
         if not redirect.asking:
             self._known.slots.moved(redirect.slot, address)
         wire = self._wire(address)
+        if part.script is not None and (part.script[1], address) not in self._known.scripts:
+            # What is sent behind a script may count on it: it must not be told there that nobody knows it.
+            part.packed, part.script = pack(by_source(part.script)), None
         asking = [ASKING] if redirect.asking else []
         part.wire, part.ticket = wire, wire.prepare_packed([*asking, part.packed], text=part.text)
         with self._noting():

@@ -145,8 +145,10 @@ class Consuming:
         finally:
             self.leases.drop()
             self.settling.forget()
-            self.leases.close()
-            self.line.close()
+            try:
+                self.leases.close()
+            finally:
+                self.line.close()
             self.tell()
 
     def _settle_last(self, link: Link) -> None:

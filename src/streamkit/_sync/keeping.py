@@ -138,7 +138,7 @@ class Keeper(Generic[S]):
         assert self._ticket is not None  # noqa: S101 - _send set it
         (reply,) = link.collect(self._ticket)
         self._ticket = None
-        if link.learn(COMMIT, reply):
+        if link.learn(COMMIT, self.checkpoint, reply):
             self.settle(link)
             return
         if isinstance(reply, Exception):
@@ -177,4 +177,4 @@ class Keeper(Generic[S]):
 
     def _send(self, link: Link) -> None:
         assert self._step is not None  # noqa: S101 - prepare() set it
-        self._ticket = link.prepare(self._step.command(known=link.knows(COMMIT)))
+        self._ticket = link.prepare(self._step.command(known=link.knows(COMMIT, self.checkpoint)))

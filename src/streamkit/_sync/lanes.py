@@ -19,6 +19,7 @@ from streamkit._core.replies import milliseconds, texts
 from streamkit._core.scripts import BEAT
 from streamkit._core.slots import slot_of
 from streamkit._sync.keeping import refused
+from streamkit._sync.letter_keys import index_of
 from streamkit._sync.probing import checked, existing
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Lane:
     partition: Partition | None
     decode: Callable[[list[bytes]], Any]
     text: bool
+    met: bool = False
+    """Whether its server is known to know the script that looks for what was trimmed unread."""
     dry: bool = False
     """Whether the last read found nothing."""
     acks: list[str] = field(default_factory=list[str])
@@ -237,10 +240,18 @@ class Courses:
             if partition.key not in known:
                 after, read = partitions.begins(partition.key)
                 self._create(link, partition.key, after, read=read)
+                self._note_letters(link, course, partition.key)
                 course.lanes.append(self._lane(course, partition.key, partition))
         course.lanes.sort(key=lambda lane: lane.key)
         if course.lanes:
             partitions.note_last(link, course.lanes[-1].key)
+
+    def _note_letters(self, link: Link, course: Course, key: str) -> None:
+        """Where dead letters cannot lie beside the stream, remember which partitions may have some."""
+        beside = companion(course.name, "dead-letters")
+        if self._names.letters is None and self._server.letters_of(course.name, key) != beside:
+            (reply,) = link.exchange(commands.sadd(index_of(course.name), key))
+            checked(course.name, reply)
 
     @property
     def partitioned(self) -> list[tuple[Course, Joining]]:

@@ -185,20 +185,22 @@ class Leases:
     def _beat_on(self) -> None:
         self._stopping.bind()
         link: Link | None = None
-        while not self._closing:
-            self._bell.wait(self._every)
-            if not self._hands and not self._singles:
-                continue
-            try:
-                if link is None:
-                    link = self._server.open(self._stopping)
-                self.beat(link)
-                if self._beside is not None:
-                    self._beside(link)
-            except ServerUnavailable:
-                # The loop's own connection tells the observer; here it is only made anew, at the next beat.
-                if link is not None:
-                    link.close()
-                    link = None
-        if link is not None:
-            link.close()
+        try:
+            while not self._closing:
+                self._bell.wait(self._every)
+                if not self._hands and not self._singles:
+                    continue
+                try:
+                    if link is None:
+                        link = self._server.open(self._stopping)
+                    self.beat(link)
+                    if self._beside is not None:
+                        self._beside(link)
+                except ServerUnavailable:
+                    # The loop's own connection tells the observer; here it is only made anew, at the next beat.
+                    if link is not None:
+                        link.close()
+                        link = None
+        finally:
+            if link is not None:
+                link.close()

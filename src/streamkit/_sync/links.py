@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from streamkit._core.protocol import Command
     from streamkit._core.scripts import Script
+    from streamkit._core.slots import Address
 
 TEXT_REPLIES = HIREDIS_AVAILABLE and int(redis.__version__.partition(".")[0]) >= 8
 """Whether single replies can be had as text: older versions of redis-py decode some ahead of being asked."""
@@ -39,7 +40,8 @@ LOST = (exceptions.ConnectionError, exceptions.TimeoutError, OSError, EOFError)
 class Known:
     """What is known of the server behind a pool, by every object that uses it."""
 
-    scripts: set[str] = field(default_factory=set[str])
+    scripts: set[tuple[str, Address | None]] = field(default_factory=set["tuple[str, Address | None]"])
+    """By their SHA1s; of a cluster, for each node."""
     facts: ServerFacts | None = None
     native_idempotency: bool = False
     deletes_acked: bool = False
@@ -72,9 +74,13 @@ class Link(ABC):
     def __init__(self, known: Known) -> None:
         self._known = known
 
-    def knows(self, script: Script) -> bool:
-        """Whether the server has seen the script, as far as we know."""
-        return script.sha in self._known.scripts
+    def knows(self, script: Script, key: str) -> bool:
+        """Whether the server, or the node of the key, has seen the script, as far as we know."""
+        return (script.sha, self._node_of(key)) in self._known.scripts
+
+    @abstractmethod
+    def _node_of(self, key: str) -> Address | None:
+        """Which node of a cluster has the key; None: there is only one server."""
 
     @property
     @abstractmethod
@@ -105,20 +111,22 @@ class Link(ABC):
 
     def run(self, script: Script, build: Callable[..., Command]) -> Reply:
         """Run a script, by its SHA1 if the server has seen it; ``build(known=...)`` gives the command."""
-        (reply,) = self.exchange(build(known=self.knows(script)))
-        if self.learn(script, reply):
+        command = build(known=True)
+        key = str(command[3])
+        (reply,) = self.exchange(command if self.knows(script, key) else build(known=False))
+        if self.learn(script, key, reply):
             (reply,) = self.exchange(build(known=False))
-            self.learn(script, reply)
+            self.learn(script, key, reply)
         return raise_error(reply)
 
-    def learn(self, script: Script, reply: Reply) -> bool:
-        """Note from a script's reply whether the server knows it; True if it must be sent again by its source."""
+    def learn(self, script: Script, key: str, reply: Reply) -> bool:
+        """Note from a script's reply whether its server knows it; True if it must be sent again by its source."""
         if isinstance(reply, Exception):
             if refusal(reply) is Refusal.SCRIPT:
-                self._known.scripts.discard(script.sha)
+                self._known.scripts.discard((script.sha, self._node_of(key)))
                 return True
             return False
-        self._known.scripts.add(script.sha)
+        self._known.scripts.add((script.sha, self._node_of(key)))
         return False
 
     @abstractmethod
@@ -146,6 +154,10 @@ class Wire(Link):
     @override
     def clean(self) -> bool:
         return not self._owed and not self._unsent
+
+    @override
+    def _node_of(self, key: str) -> None:
+        return None
 
     @override
     def prepare_packed(self, packed: list[bytes], *, key: str = "", text: bool = False) -> Ticket:

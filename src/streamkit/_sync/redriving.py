@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from streamkit._core.dead_letters import DeadLetter
     from streamkit._sync._runtime import Stopping
+    from streamkit._sync.connections import Server
     from streamkit._sync.insisting import Insisting
     from streamkit._sync.sources import Appendable
 
@@ -26,8 +27,8 @@ class Redriving:
     """One redrive: takes letters as they are read, and moves them.
 
     Args:
+        server: Where the letters are.
         insisting: Sends the calls.
-        letters: The key of the dead letters.
         to: Where they go; None: back to where they came from.
         terms: How many, how fast, which not.
         named: Whether the letters were asked for by their IDs.
@@ -36,25 +37,35 @@ class Redriving:
 
     def __init__(
         self,
+        server: Server,
         insisting: Insisting,
-        letters: str,
         to: Appendable[Any] | str | None,
         terms: Terms,
-        stopping: Stopping,
         *,
+        stopping: Stopping,
         named: bool,
     ) -> None:
-        if letters == (to if to is None or isinstance(to, str) else to.name):
-            msg = f"{letters!r} cannot be moved to itself; give to= another stream"
-            raise InvalidArgument(msg)
         self.tally: Tally = Tally()
+        self._server = server
         self._insisting = insisting
-        self._letters = letters
+        self._letters = ""
         self._to = to if to is None or not isinstance(to, str) else Target(require_key("to", to))
         self._terms = terms
         self._stopping = stopping
         self._named = named
         self._began = time.monotonic()
+
+    def begin(self, letters: str) -> None:
+        """Go on with the letters of this key.
+
+        Raises:
+            InvalidArgument: They would be moved to where they are.
+        """
+        to = self._to
+        if letters == (to.key if isinstance(to, Target) else to if to is None else to.name):
+            msg = f"{letters!r} cannot be moved to itself; give to= another stream"
+            raise InvalidArgument(msg)
+        self._letters = letters
 
     @property
     def done(self) -> bool:
@@ -91,6 +102,7 @@ class Redriving:
 
     def _target_of(self, letter: DeadLetter) -> Target:
         if self._to is None:
+            self._server.require_one_slot("redrive", self._letters, letter.stream)
             return Target(letter.stream)
         return self._to if isinstance(self._to, Target) else self._to._target(None)  # noqa: SLF001
 

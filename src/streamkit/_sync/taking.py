@@ -102,7 +102,6 @@ class Taking:
         self._own: bool = True
         self._started = False
         self._missed = False
-        self._met_anew = True
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -160,7 +159,7 @@ class Taking:
     def _check(self, link: Link, lane: Lane) -> Command:
         """Look for what was trimmed unread. It goes in front of each read, which would step over that."""
         # A server met anew may have forgotten the script, and by the time it says so the read is done.
-        return lane.member.call(UNREAD, known=link.knows(UNREAD) and not self._met_anew)
+        return lane.member.call(UNREAD, known=lane.met and link.knows(UNREAD, lane.key))
 
     def receive(self, link: Link) -> None:
         """Have the entries of the oldest read that is on its way, held from now on, ready for `next_ready`."""
@@ -207,6 +206,11 @@ class Taking:
         finally:
             self._ready = before + self._ready + later
 
+    def _meet_anew(self) -> None:
+        """The servers may not be those of before."""
+        for lane in self._courses.lanes:
+            lane.met = False
+
     def _drop_looks(self) -> None:
         """Nobody waits for what is on its way any more; what it brings is looked for as our own."""
         self._looks.clear()
@@ -241,10 +245,10 @@ class Taking:
             lane.last = known[-1]
 
     def _note_unread(self, link: Link, lane: Lane, reply: Reply) -> None:
-        if link.learn(UNREAD, reply):
+        if link.learn(UNREAD, lane.key, reply):
             return  # asked again with the next read
         found = unread(group_checked(lane, reply))
-        self._met_anew = False
+        lane.met = True
         if found.count:
             self._observer.on_unread(lane.key, lane.member.group, found.count, found.first, found.last)
         if found.dropped:
@@ -331,7 +335,7 @@ class Taking:
     def lost(self) -> None:
         """The connection is gone: what a lost reply brought is ours, and is looked for."""
         self._drop_looks()
-        self._met_anew = True
+        self._meet_anew()
 
     def recover(self, link: Link) -> None:
         """What a lost reply brought, for a loop that does not sweep: it came behind all that was read before."""
@@ -347,7 +351,7 @@ class Taking:
         self._ready.clear()
         self._suspects.clear()
         self._started = self._missed = False
-        self._met_anew = True
+        self._meet_anew()
         self._sweep_due = 0.0
 
     def forget(self, lane: Lane | None) -> None:

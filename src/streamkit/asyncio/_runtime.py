@@ -275,6 +275,11 @@ class Background:
         """Begin."""
         self._task = asyncio.get_running_loop().create_task(self._work())
 
+    def cancel(self) -> None:
+        """Cancel it, wherever it is; threads cannot be cancelled."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def join(self) -> None:
         """Wait for its end."""
         if self._task is not None:

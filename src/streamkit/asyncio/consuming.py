@@ -144,8 +144,10 @@ class Consuming:
         finally:
             self.leases.drop()
             self.settling.forget()
-            await self.leases.close()
-            await self.line.close()
+            try:
+                await self.leases.close()
+            finally:
+                await self.line.close()
             self.tell()
 
     async def _settle_last(self, link: Link) -> None:

@@ -12,7 +12,6 @@ from streamkit._core.codecs import undecodable
 from streamkit._core.dead_letters import MAXLEN, Cause, DeadLetter, read_letter
 from streamkit._core.errors import InvalidArgument
 from streamkit._core.ids import ZERO, EntryId
-from streamkit._core.keys import require_key
 from streamkit._core.observers import LoggingObserver, Observer
 from streamkit._core.pages import Page
 from streamkit._core.redrives import MOVES, Selection, Terms, ids_of, require_one_choice
@@ -21,7 +20,9 @@ from streamkit._core.trimming import Trimming
 from streamkit.asyncio._runtime import Stopping
 from streamkit.asyncio.connections import Server
 from streamkit.asyncio.insisting import Insisting
+from streamkit.asyncio.letter_keys import LetterKeys
 from streamkit.asyncio.redriving import Redriving
+from streamkit.asyncio.sources import Source
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -42,8 +43,10 @@ class DeadLetterQueue:
 
     Args:
         client: Your client; its connections are borrowed for each call.
-        key: The dead-letter stream: ``{orders}:dead-letters`` for a group that reads ``orders``,
-            ``{state}:dead-letters`` for a reader whose checkpoint is ``state``, unless another was given there.
+        source: The key of the dead-letter stream: ``{orders}:dead-letters`` for a group that reads ``orders``,
+            ``{state}:dead-letters`` for a reader whose checkpoint is ``state``, unless another was given there. Or the
+            stream that its groups read: a `ShardedStream` has a queue a shard, and a `PartitionedStream` without a
+            ``{tag}`` on a cluster a queue a partition, which are seen as one.
         maxlen: How many letters `trim` keeps, about. Letters are written, and the stream held to its length, by
             consumers and readers; nothing that this class does adds any.
         observer: Told of entries that are no dead letters; None logs it, ``Observer()`` is silence.
@@ -52,18 +55,21 @@ class DeadLetterQueue:
         InvalidArgument: The key is empty, or ``maxlen`` negative.
     """
 
-    def __init__(self, client: Client, key: str, *, maxlen: int = MAXLEN, observer: Observer | None = None) -> None:
+    def __init__(
+        self, client: Client, source: Source[Any] | str, *, maxlen: int = MAXLEN, observer: Observer | None = None
+    ) -> None:
         self._server = Server(client)
-        self._key = require_key("key", key)
+        self._where = LetterKeys(self._server, source)
+        self._key = self._where.name
         self._trimming = Trimming(maxlen=maxlen)
         self._observer = LoggingObserver() if observer is None else observer
         self._stopping = Stopping()
         self._redriving: list[Redriving] = []
-        self._insisting = Insisting(self._server, key)
+        self._insisting = Insisting(self._server, self._key)
 
     @property
     def key(self) -> str:
-        """The key of the dead-letter stream."""
+        """The key of the dead-letter stream; of several, the one that would be beside the stream."""
         return self._key
 
     @override
@@ -112,8 +118,11 @@ class DeadLetterQueue:
         Raises:
             WrongKeyType: The key holds no stream.
         """
-        (length,), _ = await self._insisting.call(commands.xlen(self._key), doing=f"XLEN of {self._key!r}")
-        return int(length)
+        total = 0
+        for key in await self._where.keys(self._insisting):
+            (length,), _ = await self._insisting.call(commands.xlen(key), doing=f"XLEN of {key!r}")
+            total += int(length)
+        return total
 
     async def count(
         self,
@@ -171,7 +180,8 @@ class DeadLetterQueue:
         Raises:
             RedriveFailed: Some could not be: their stream does not exist any more and is not made anew, or they are
                 named in ``ids`` and have no fields. All others were moved.
-            InvalidArgument: ``ids`` together with a filter, or an argument out of its range.
+            InvalidArgument: ``ids`` together with a filter, or an argument out of its range; or a letter's stream lies
+                in another slot of a cluster.
             WrongKeyType: One of the keys is of another type.
             PermissionDenied: The user may not do all of it; nothing was moved by the failing call.
             ServerUnavailable: The server was away, or refused, for 15 s. What was moved before stays so.
@@ -185,17 +195,21 @@ class DeadLetterQueue:
             self._server.require_same(to._server, f"the stream {to.name!r}")  # noqa: SLF001
         if to is not None:
             alike = (to,) if isinstance(to, str) else to._keys_alike()  # noqa: SLF001
-            self._server.require_one_slot("redrive", self._key, *alike)
+            for key in await self._where.keys(self._insisting):
+                self._server.require_one_slot("redrive", key, *alike)
         insisting = Insisting(self._server, self._key, self._stopping)
-        redriving = Redriving(insisting, self._key, to, terms, self._stopping, named=ids is not None)
+        redriving = Redriving(self._server, insisting, to, terms, stopping=self._stopping, named=ids is not None)
         self._stopping.bind()
         self._redriving.append(redriving)
         try:
-            pages = self._named(chosen) if chosen is not None else self._pages(await self._as_of_now(selection))
-            async for page in pages:
-                await redriving.take(page)
-                if redriving.done:
-                    break
+            for key in await self._where.keys(self._insisting):
+                redriving.begin(key)
+                until = selection if chosen is not None else await self._as_of_now(key, selection)
+                pages = self._pages_of(key, until) if chosen is None else self._named(key, chosen)
+                async for page in pages:
+                    await redriving.take(page)
+                    if redriving.done:
+                        break
         finally:
             self._redriving.remove(redriving)
             if not self._redriving:
@@ -234,19 +248,26 @@ class DeadLetterQueue:
         require_one_choice(ids, selection)
         if ids is not None:
             chosen = ids_of(ids)
-            return sum([await self._delete(chosen[at : at + PAGE]) for at in range(0, len(chosen), PAGE)])
+            keys = await self._where.keys(self._insisting)
+            pieces = [(key, chosen[at : at + PAGE]) for key in keys for at in range(0, len(chosen), PAGE)]
+            return sum([await self._delete(*piece) for piece in pieces])
         if selection.everything:
             msg = "discard() drops letters for good; say which: by ids, group, cause, start or end"
             raise InvalidArgument(msg)
-        pages = self._pages(await self._as_of_now(selection))
-        return sum([await self._delete([letter.id for letter in page]) async for page in pages])
+        dropped = 0
+        for key in await self._where.keys(self._insisting):
+            pages = self._pages_of(key, await self._as_of_now(key, selection))
+            dropped += sum([await self._delete(key, [letter.id for letter in page]) async for page in pages])
+        return dropped
 
     async def trim(self) -> int:
         """Drop the oldest letters beyond ``maxlen``, about, and give their number. Sends XTRIM."""
         words = commands.trim_words(*self._trimming.script_arguments())
-        command = commands.xtrim(self._key, words)
-        (removed,), _ = await self._insisting.call(command, doing=f"trimming {self._key!r}")
-        return int(removed)
+        removed = 0
+        for key in await self._where.keys(self._insisting):
+            (some,), _ = await self._insisting.call(commands.xtrim(key, words), doing=f"trimming {key!r}")
+            removed += int(some)
+        return removed
 
     def stop(self) -> None:
         """End a redrive after the call on its way, the next one if none is running; from any thread, task or signal."""
@@ -262,47 +283,55 @@ class DeadLetterQueue:
                 yield letter
 
     async def _pages(self, selection: Selection, *, reverse: bool = False) -> AsyncIterator[list[DeadLetter]]:
+        keys = await self._where.keys(self._insisting)
+        for key in reversed(keys) if reverse else keys:
+            async for page in self._pages_of(key, selection, reverse=reverse):
+                yield page
+
+    async def _pages_of(
+        self, key: str, selection: Selection, *, reverse: bool = False
+    ) -> AsyncIterator[list[DeadLetter]]:
         size = Page(PAGE)
         first, last = selection.first, selection.last
         while True:
             asked = size.entries
-            page = (commands.xrevrange if reverse else commands.xrange)(self._key, first, last, asked)
-            (rows,), _ = await self._insisting.call(page, doing=f"reading {self._key!r}")
+            page = (commands.xrevrange if reverse else commands.xrange)(key, first, last, asked)
+            (rows,), _ = await self._insisting.call(page, doing=f"reading {key!r}")
             if rows:
                 size.received(rows)
-                yield self._read(rows, selection)
+                yield self._read(key, rows, selection)
             at = EntryId.parse(rows[-1][0]) if len(rows) == asked else None
             if at is None or at == (first if reverse else last):
                 return
             first, last = (first, at.before()) if reverse else (at.after(), last)
 
-    async def _as_of_now(self, selection: Selection) -> Selection:
+    async def _as_of_now(self, key: str, selection: Selection) -> Selection:
         """The same letters, without those that come while they are worked on."""
-        newest = commands.xrevrange(self._key, ZERO, GREATEST, 1)
-        (rows,), _ = await self._insisting.call(newest, doing=f"reading {self._key!r}")
+        newest = commands.xrevrange(key, ZERO, GREATEST, 1)
+        (rows,), _ = await self._insisting.call(newest, doing=f"reading {key!r}")
         return selection.until(EntryId.parse(rows[0][0]) if rows else ZERO)
 
-    async def _named(self, ids: Sequence[EntryId]) -> AsyncIterator[list[DeadLetter]]:
+    async def _named(self, key: str, ids: Sequence[EntryId]) -> AsyncIterator[list[DeadLetter]]:
         for at in range(0, len(ids), MOVES):
-            asked = [commands.xrange(self._key, each, each, 1) for each in ids[at : at + MOVES]]
-            replies, _ = await self._insisting.call(*asked, doing=f"reading {self._key!r}")
-            yield self._read([row for rows in replies for row in rows], Selection())
+            asked = [commands.xrange(key, each, each, 1) for each in ids[at : at + MOVES]]
+            replies, _ = await self._insisting.call(*asked, doing=f"reading {key!r}")
+            yield self._read(key, [row for rows in replies for row in rows], Selection())
 
-    def _read(self, rows: Sequence[RawEntry], selection: Selection) -> list[DeadLetter]:
+    def _read(self, key: str, rows: Sequence[RawEntry], selection: Selection) -> list[DeadLetter]:
         letters: list[DeadLetter] = []
         for entry_id, flat in rows:
             try:
                 letter = read_letter(entry_id, flat)
             except (ValueError, OverflowError) as error:
-                self._observer.on_undecodable(undecodable(self._key, entry_id, flat, error))
+                self._observer.on_undecodable(undecodable(key, entry_id, flat, error))
             else:
                 if selection.takes(letter):
                     letters.append(letter)
         return letters
 
-    async def _delete(self, ids: Sequence[EntryId]) -> int:
+    async def _delete(self, key: str, ids: Sequence[EntryId]) -> int:
         if not ids:
             return 0
-        (deleted,), lost = await self._insisting.call(commands.xdel(self._key, *ids), doing=f"XDEL from {self._key!r}")
+        (deleted,), lost = await self._insisting.call(commands.xdel(key, *ids), doing=f"XDEL from {key!r}")
         # After a lost reply those that are gone were most likely deleted by that.
         return len(ids) if lost else int(deleted)

@@ -137,7 +137,7 @@ class Keeper(Generic[S]):
         assert self._ticket is not None  # noqa: S101 - _send set it
         (reply,) = await link.collect(self._ticket)
         self._ticket = None
-        if link.learn(COMMIT, reply):
+        if link.learn(COMMIT, self.checkpoint, reply):
             await self.settle(link)
             return
         if isinstance(reply, Exception):
@@ -176,4 +176,4 @@ class Keeper(Generic[S]):
 
     def _send(self, link: Link) -> None:
         assert self._step is not None  # noqa: S101 - prepare() set it
-        self._ticket = link.prepare(self._step.command(known=link.knows(COMMIT)))
+        self._ticket = link.prepare(self._step.command(known=link.knows(COMMIT, self.checkpoint)))

@@ -18,6 +18,7 @@ from streamkit._core.replies import milliseconds, texts
 from streamkit._core.scripts import BEAT
 from streamkit._core.slots import slot_of
 from streamkit.asyncio.keeping import refused
+from streamkit.asyncio.letter_keys import index_of
 from streamkit.asyncio.probing import checked, existing
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Lane:
     partition: Partition | None
     decode: Callable[[list[bytes]], Any]
     text: bool
+    met: bool = False
+    """Whether its server is known to know the script that looks for what was trimmed unread."""
     dry: bool = False
     """Whether the last read found nothing."""
     acks: list[str] = field(default_factory=list[str])
@@ -236,10 +239,18 @@ class Courses:
             if partition.key not in known:
                 after, read = partitions.begins(partition.key)
                 await self._create(link, partition.key, after, read=read)
+                await self._note_letters(link, course, partition.key)
                 course.lanes.append(self._lane(course, partition.key, partition))
         course.lanes.sort(key=lambda lane: lane.key)
         if course.lanes:
             await partitions.note_last(link, course.lanes[-1].key)
+
+    async def _note_letters(self, link: Link, course: Course, key: str) -> None:
+        """Where dead letters cannot lie beside the stream, remember which partitions may have some."""
+        beside = companion(course.name, "dead-letters")
+        if self._names.letters is None and self._server.letters_of(course.name, key) != beside:
+            (reply,) = await link.exchange(commands.sadd(index_of(course.name), key))
+            checked(course.name, reply)
 
     @property
     def partitioned(self) -> list[tuple[Course, Joining]]:

@@ -184,20 +184,22 @@ class Leases:
     async def _beat_on(self) -> None:
         self._stopping.bind()
         link: Link | None = None
-        while not self._closing:
-            await self._bell.wait(self._every)
-            if not self._hands and not self._singles:
-                continue
-            try:
-                if link is None:
-                    link = await self._server.open(self._stopping)
-                await self.beat(link)
-                if self._beside is not None:
-                    await self._beside(link)
-            except ServerUnavailable:
-                # The loop's own connection tells the observer; here it is only made anew, at the next beat.
-                if link is not None:
-                    await link.close()
-                    link = None
-        if link is not None:
-            await link.close()
+        try:
+            while not self._closing:
+                await self._bell.wait(self._every)
+                if not self._hands and not self._singles:
+                    continue
+                try:
+                    if link is None:
+                        link = await self._server.open(self._stopping)
+                    await self.beat(link)
+                    if self._beside is not None:
+                        await self._beside(link)
+                except ServerUnavailable:
+                    # The loop's own connection tells the observer; here it is only made anew, at the next beat.
+                    if link is not None:
+                        await link.close()
+                        link = None
+        finally:
+            if link is not None:
+                await link.close()

@@ -9,7 +9,7 @@ from streamkit._core import commands
 from streamkit._core.errors import ServerUnavailable
 from streamkit._core.ids import EntryId
 from streamkit._core.pages import MOST, Page
-from streamkit._core.refusals import Refusal, refusal, typed
+from streamkit._core.refusals import Refusal, refusal, typed, untrusted
 from streamkit._core.replaying import GREATEST
 from streamkit._core.replies import milliseconds
 from streamkit._core.retry import RECONNECT
@@ -146,7 +146,7 @@ class Pages:
         now = time.monotonic()
         self._failing_since = self._failing_since if self._failures else now
         self._failures += 1
-        if now - self._failing_since > PATIENCE:
+        if now - self._failing_since > PATIENCE or untrusted(error):
             raise error
         delay = RECONNECT.delay(self._failures)
         self._observer.on_unavailable(error, self._failures, delay)

@@ -152,7 +152,7 @@ class Settling:
             self._prepare_acks(link, lane)
             for batch in _cut(lane.settlements):
                 keys, words = settle_arguments(batch, delete=self._delete)
-                command = lane.member.call(SETTLE, words, known=link.knows(SETTLE), effect_keys=keys)
+                command = lane.member.call(SETTLE, words, known=link.knows(SETTLE, lane.key), effect_keys=keys)
                 self._sent.append(Sent(lane, [], batch, link.prepare(command)))
             lane.settlements = []
 
@@ -183,7 +183,7 @@ class Settling:
                     break
                 (reply,) = await link.collect(sent.ticket)
                 self._sent.pop(0)
-                if sent.settlements and link.learn(SETTLE, reply):
+                if sent.settlements and link.learn(SETTLE, sent.lane.key, reply):
                     refused.append(sent)
                     continue
                 error = _passing(sent.lane, reply)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, overload
 from typing_extensions import TypeVar
 
 from streamkit._core.appends import CHUNK, Chunker, with_progress
-from streamkit._core.errors import AppendError, InvalidArgument
+from streamkit._core.errors import InvalidArgument, StreamkitError
 from streamkit._core.infos import StreamInfo
 from streamkit._core.sharding import parse_shards
 from streamkit.asyncio._runtime import Client, Values, iterator, take
 from streamkit.asyncio.appending import Delivery
+from streamkit.asyncio.connections import Server
 from streamkit.asyncio.partitioned import PartitionedStream
 from streamkit.asyncio.sources import SLOW, Source, Stream
 
@@ -53,7 +54,8 @@ class ShardedStream(Source[T], Generic[T]):
             by day: ``of=lambda client, key: PartitionedStream(client, key, codec=codec)``. None: plain streams.
 
     Raises:
-        InvalidArgument: A name has braces or comes twice, or there are no shards; ``codec`` together with ``of``.
+        InvalidArgument: A name has braces or comes twice, or there are no shards; ``codec`` together with ``of``, or
+            ``of`` makes streams of other keys or servers.
     """
 
     @overload
@@ -106,6 +108,11 @@ class ShardedStream(Source[T], Generic[T]):
         self._key = key
         make: Callable[[Any, str], Shard[Any]] = _plain(codec) if of is None else of
         self._streams: tuple[Shard[T], ...] = tuple(make(client, each) for each in self._sharding.keys)
+        for shard, each in zip(self._streams, self._sharding.keys, strict=True):
+            shard._server.require_same(Server(client), f"the shard {each!r}")  # noqa: SLF001
+            if shard.name != each:
+                msg = f"of= must make the stream {each!r} from the key it is given, and made {shard.name!r}"
+                raise InvalidArgument(msg)
         self._client, self._name, self._partitioning = client, name, None
         self._server, self._codec = self._streams[0]._server, self._streams[0]._codec  # noqa: SLF001
         self._shards = self._streams
@@ -187,11 +194,13 @@ class ShardedStream(Source[T], Generic[T]):
             How many entries were written.
 
         Raises:
-            AppendError: An entry was refused; ``appended`` says how many were written, in all shards together.
+            AppendError: An entry was refused; ``appended`` says how many were written, in all shards together. Not
+                all those before it: of up to 16,000 values at a time, each shard's are written in turn.
+            EncodeError: A value has fields that Redis cannot store; the message says how many were written.
             InvalidArgument: A key is no str, bytes or number, or names no shard; what came before it is written.
 
-        What the iterable itself raises is raised here, after everything before it was written. Sends one EVALSHA a
-        chunk. Needs Redis 7.0.
+        What the iterable itself raises, or ``key``, is raised here, after everything before it was written. Sends one
+        EVALSHA a chunk. Needs Redis 7.0.
         """
         await self._server.facts()
         source = iterator(values)
@@ -205,11 +214,14 @@ class ShardedStream(Source[T], Generic[T]):
                 failed = self._sort(taken, moments, lines) or failed
                 for line in lines:
                     await line.send()
-        except AppendError as error:
+        except StreamkitError as error:
             raise with_progress(error, sum(line.delivery.appended for line in lines)) from error.__cause__
+        appended = sum(line.delivery.appended for line in lines)
+        if isinstance(failed, StreamkitError):
+            raise with_progress(failed, appended)
         if failed is not None:
             raise failed
-        return sum(line.delivery.appended for line in lines)
+        return appended
 
     async def length(self) -> int:
         """How many entries all shards hold together. Sends XLEN for each key."""

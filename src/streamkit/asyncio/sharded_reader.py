@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
+from redis.exceptions import ResponseError
 from typing_extensions import TypeVar
 
 from streamkit._core.errors import CheckpointConflict, InvalidArgument, ServerError, ServerUnavailable
 from streamkit._core.keys import companion, require_key
 from streamkit._core.observers import LoggingObserver, Observer
+from streamkit._core.refusals import passing, typed
 from streamkit._core.retry import RECONNECT
 from streamkit._core.scripts import SHARE
+from streamkit._core.sharding import require_name, shard_key
 from streamkit._core.sharing import Share, read_share, share_arguments
 from streamkit._core.times import require_positive, span_ms
 from streamkit.asyncio._runtime import Background, Client, Stopping, refuse_result
 from streamkit.asyncio.connections import Server
 from streamkit.asyncio.group_consumer import default_consumer
+from streamkit.asyncio.lines import Line
 from streamkit.asyncio.sharded import ShardedStream
 
 if TYPE_CHECKING:
@@ -36,13 +39,19 @@ LOOKS = 4
 """Times in a lease that it is renewed, and that a member looks for shards nobody holds."""
 
 
-@dataclass
 class _Held(Generic[T, S]):
     """A shard that is being read here."""
 
-    reader: CheckpointedReader[T, S]
-    background: Background
-    ended: bool = False
+    def __init__(self, reader: CheckpointedReader[T, S]) -> None:
+        self.reader = reader
+        self.stopping = Stopping()
+        self.background: Background | None = None
+        self.ended = False
+
+    def stop(self) -> None:
+        """End it after the entry in hand."""
+        self.stopping.request()
+        self.reader.stop()
 
 
 class ShardedReader(Generic[T, S]):
@@ -65,7 +74,7 @@ class ShardedReader(Generic[T, S]):
         observer: Told which shards this member reads, and of outages; None logs it, ``Observer()`` is silence.
 
     Raises:
-        InvalidArgument: The source has no shards, a name is empty, or the lease is not positive.
+        InvalidArgument: The source has no shards, a name is empty or has braces, or the lease is not positive.
 
     Sends an EVALSHA four times a lease, beside what its readers send. Needs Redis 7.0.
     """
@@ -87,14 +96,20 @@ class ShardedReader(Generic[T, S]):
             raise InvalidArgument(msg)
         self._server = Server(client)
         self._server.require_same(source._server, f"the source {source.name!r}")  # noqa: SLF001
-        self._name = require_key("name", name)
+        self._name = require_name(name)
         self._shards = dict(zip(source.shard_names, source.shards, strict=True))
         self._make = make
         self._member = default_consumer() if member is None else require_key("member", member)
         self._lease = require_positive("lease", lease)
         self._observer = LoggingObserver() if observer is None else observer
         self._stopping = Stopping()
+        self._line = Line(self._server, self._observer, self._stopping)
         self._held: dict[str, _Held[T, S]] = {}
+        """Replaced, never changed: `stop` looks at it from any thread."""
+        self._ended: list[str] = []
+        """Shards that were read here, and that the others were not told of yet."""
+        self._told: list[str] = []
+        """Which the observer was told of last."""
         self._failure: BaseException | None = None
         self._running = False
 
@@ -106,11 +121,11 @@ class ShardedReader(Generic[T, S]):
     @property
     def shards(self) -> Sequence[str]:
         """The names of the shards that are being read here at the moment."""
-        return list(self._held)
+        return [shard for shard, held in self._held.items() if not held.ended]
 
     def checkpoint_of(self, shard: str) -> str:
         """The key of a shard's checkpoint."""
-        return f"{self._name}:{{{shard}}}"
+        return shard_key(self._name, shard)
 
     async def run(self, handler: Callable[[Entry[T], CheckpointedReader[T, S]], Awaitable[None]]) -> None:
         """Hand the entries of this member's shards to a handler, until `stop`.
@@ -122,32 +137,27 @@ class ShardedReader(Generic[T, S]):
             handler: Takes an entry and the reader of its shard, for ``reader.state`` and ``reader.emit``.
 
         Raises:
+            InvalidArgument: It is at work already.
             WrongKeyType: A source, a checkpoint or ``{name}:shards`` is a key of another type.
+            ServerUnavailable: The server cannot be reached at the start; later on it is waited for.
+            ServerTooOld: It is older than Redis 7.0.
             PermissionDenied: The user may not run a command; the message names it.
 
-        What a handler raises, or a reader, ends all of them and is raised here; the entry was not passed.
+        What a handler raises, or a reader, ends all of them and is raised here; the entry was not passed. Cancelling
+        it cancels the handlers.
         """
         if self._running:
             msg = f"member {self._member!r} of {self._name!r} is at work already; make another ShardedReader"
             raise InvalidArgument(msg)
-        self._running, self._failure = True, None
+        self._running, self._failure, self._told = True, None, []
         self._stopping.bind()
         try:
-            failures = 0
-            while not self._stopping.requested:
-                try:
-                    await self._adjust(await self._share(await self._given_up()), handler)
-                except ServerUnavailable as error:
-                    # The readers go on by themselves, or wait for the server themselves.
-                    failures += 1
-                    delay = RECONNECT.delay(failures)
-                    self._observer.on_unavailable(error, failures, delay)
-                    await self._stopping.wait(delay)
-                    continue
-                if failures:
-                    failures = 0
-                    self._observer.on_available()
-                await self._stopping.wait(self._lease.total_seconds() / LOOKS)
+            await self._lead(handler)
+        except BaseException:
+            for held in self._held.values():
+                if held.background is not None:
+                    held.background.cancel()
+            raise
         finally:
             await self._end()
         if self._failure is not None:
@@ -156,65 +166,114 @@ class ShardedReader(Generic[T, S]):
     def stop(self) -> None:
         """End all readers after the entry in hand, within a second, and hand the shards on; from anywhere."""
         self._stopping.request()
-        for held in tuple(self._held.values()):
-            held.reader.stop()
+        for held in self._held.values():
+            held.stop()
 
-    async def _adjust(self, share: Share, handler: Callable[[Any, Any], Awaitable[object]]) -> None:
+    async def _lead(self, handler: Callable[[Any, Any], Awaitable[object]]) -> None:
+        """Keep the leases, and read what is ours, until it is to stop."""
+        begun = False
+        while not self._stopping.requested:
+            try:
+                share = await self._share()
+            except ServerUnavailable as error:
+                # The readers go on by themselves, or wait for the server themselves.
+                if not (begun or self._stopping.requested or passing(error.__cause__)):
+                    raise
+                await self._line.pause(error)
+                continue
+            begun = True
+            self._line.answered()
+            self._adjust(share, handler)
+            await self._stopping.wait(self._lease.total_seconds() / LOOKS)
+            await self._gather()
+
+    def _adjust(self, share: Share, handler: Callable[[Any, Any], Awaitable[object]]) -> None:
         """Begin to read what is ours, end what is not."""
-        before = set(self._held)
         for shard in share.shards:
-            if shard not in self._held and not self._stopping.requested:
-                reader = self._make(self._shards[shard], self.checkpoint_of(shard))
-                self._held[shard] = held = _Held(reader, Background(partial(self._read, shard, reader, handler)))
+            # One that came to its end since the shares were asked for is still to be given up.
+            if shard not in self._held:
+                held: _Held[T, S] = _Held(self._make(self._shards[shard], self.checkpoint_of(shard)))
+                held.background = Background(partial(self._read, held, handler))
+                self._held = {**self._held, shard: held}
                 held.background.start()
-        lost = [shard for shard in self._held if shard not in share.shards]
         # Those that came last are given up, so that the rest is not moved about.
-        surplus = list(self._held)[len(self._held) - share.surplus :] if share.surplus else []
-        for shard in {*lost, *surplus}:
-            self._held[shard].reader.stop()
-        if before != set(self._held):
-            self._observer.on_shards(self._name, self._member, list(self._held))
+        surplus = share.shards[len(share.shards) - share.surplus :]
+        for shard, held in self._held.items():
+            if shard in surplus or shard not in share.shards:
+                held.stop()
+        self._tell()
 
-    async def _given_up(self) -> list[str]:
-        """The shards whose readers have ended: not ours any more, or to be handed on."""
-        ended = [shard for shard, held in self._held.items() if held.ended]
-        for shard in ended:
-            await self._held.pop(shard).background.join()
-        return ended
+    async def _gather(self) -> None:
+        """Wait for those that have ended; their shards are not ours any more, or are to be handed on."""
+        for shard, held in self._held.items():
+            if held.ended and held.background is not None:
+                await held.background.join()
+                self._ended.append(shard)
+        self._held = {shard: held for shard, held in self._held.items() if shard not in self._ended}
 
-    async def _read(
-        self, shard: str, reader: CheckpointedReader[T, S], handler: Callable[[Any, Any], Awaitable[object]]
-    ) -> None:
+    def _tell(self) -> None:
+        reading = list(self._held)
+        if reading != self._told:
+            self._told = reading
+            self._observer.on_shards(self._name, self._member, reading)
+
+    async def _read(self, held: _Held[T, S], handler: Callable[[Any, Any], Awaitable[object]]) -> None:
         """In a thread or task of its own."""
+        failures, reader = 0, held.reader
+        held.stopping.bind()
         try:
-            async with reader:
-                async for entry in reader:
-                    refuse_result(await handler(entry, reader))
+            while not held.stopping.requested:
+                entered = False
+                try:
+                    async with reader:
+                        entered = True
+                        if failures:
+                            self._observer.on_available()
+                        async for entry in reader:
+                            refuse_result(await handler(entry, reader))
+                    break
+                except ServerUnavailable as error:
+                    if entered:
+                        raise
+                    failures += 1
+                    delay = RECONNECT.delay(failures)
+                    self._observer.on_unavailable(error, failures, delay)
+                    await held.stopping.wait(delay)
         except CheckpointConflict:
             pass  # another member has taken the shard over
         except BaseException as error:  # noqa: BLE001 - raised by run()
             self._failure = self._failure or error
             self.stop()
         finally:
-            held = self._held.get(shard)
-            if held is not None:
-                held.ended = True
+            held.ended = True
 
-    async def _share(self, giving_up: Sequence[str], *, leave: bool = False) -> Share:
-        key = companion(self._name, "shards")
-        words = share_arguments(
-            self._member, span_ms(self._lease), list(self._shards), giving_up=giving_up, leave=leave
-        )
-        return read_share(key, await self._server.run(SHARE, (key,), words, doing=f"sharing {self._name!r}"))
+    async def _share(self, *, leave: bool = False) -> Share:
+        """What is ours from now on; what has ended here is given up in the same step."""
+        key, ended = companion(self._name, "shards"), tuple(self._ended)
+        words = share_arguments(self._member, span_ms(self._lease), list(self._shards), giving_up=ended, leave=leave)
+        await self._server.facts(self._stopping)
+        link = await self._line.link()
+        try:
+            share = read_share(key, await link.run(SHARE, partial(SHARE.call, (key,), words)))
+        except ResponseError as error:
+            raise typed(error, doing=f"sharing {self._name!r}", key=key) from error
+        self._ended.clear()
+        return share
 
     async def _end(self) -> None:
         """End every reader, and hand the shards on."""
-        for held in self._held.values():
-            held.reader.stop()
-        for held in self._held.values():
-            await held.background.join()
-        self._held.clear()
-        with suppress(ServerError):  # they are free when the lease is over
-            await self._share((), leave=True)
-        self._stopping.clear()
-        self._running = False
+        try:
+            for held in self._held.values():
+                held.stop()
+            for held in self._held.values():
+                if held.background is not None:
+                    await held.background.join()
+            with suppress(ServerError):  # they are free when the lease is over
+                await self._share(leave=True)
+        finally:
+            self._held = {}
+            self._ended.clear()
+            await self._line.close()
+            self._stopping.clear()
+            self._running = False
+        self._tell()

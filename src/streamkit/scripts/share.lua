@@ -12,9 +12,10 @@ local gone = {}
 for i = 5, 4 + count do
   gone[ARGV[i]] = true
 end
+-- What nobody has taken meanwhile is still its last holder's, also when its lease is over.
 local function holder_of(shard)
   local owner, ends = (fields[shares .. shard] or ''):match('^(.*) until (%d+)$')
-  if owner and tonumber(ends) > now then
+  if owner and (owner == member or tonumber(ends) > now) then
     return owner
   end
   return nil
@@ -42,17 +43,17 @@ if ARGV[3] == 'leave' then
   return {0}
 end
 local alive = 1
-for field, seen in pairs(fields) do
+for field, ends in pairs(fields) do
   local other = field:sub(1, #members) == members and field:sub(#members + 1)
   if other and other ~= member then
-    if tonumber(seen) + lease > now then
+    if tonumber(ends) > now then
       alive = alive + 1
     else
       redis.call('HDEL', KEYS[1], field)
     end
   end
 end
-redis.call('HSET', KEYS[1], members .. member, whole(now))
+redis.call('HSET', KEYS[1], members .. member, whole(now + lease))
 -- Everybody may hold the whole part of the quotient; as many as the rest is, one more.
 local base, more = math.floor(all / alive), all % alive
 for _, number in pairs(held) do
@@ -66,7 +67,9 @@ for i = 1, #free do
     mine[#mine + 1] = free[i]
   end
 end
+local answer = {math.max(0, #mine - limit)}
 for i = 1, #mine do
   hold(mine[i])
+  answer[i + 1] = mine[i]
 end
-return {math.max(0, #mine - limit), unpack(mine)}
+return answer

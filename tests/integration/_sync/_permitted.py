@@ -86,11 +86,11 @@ def now() -> datetime:
 
 def append_in_every_way(stream: Stream | CappedStream | PartitionedStream) -> None:
     """Five entries."""
-    stream.append({"n": 0}, at=now())
-    stream.append({"n": 1}, idempotency_key="one")
-    stream.append({"n": 1}, idempotency_key="one")
+    for _ in range(2):
+        stream.append({"n": 0}, idempotency_key="one")
+    stream.append({"n": 1}, at=now() + timedelta(seconds=1))
     assert stream.append_many([{"n": 2}, {"n": 3}]) == 2
-    assert stream.append_many([{"n": 4}], times=[now() + timedelta(seconds=1)]) == 1
+    assert stream.append_many([{"n": 4}], times=[now() + timedelta(seconds=2)]) == 1
     assert stream.length() == 5
 
 

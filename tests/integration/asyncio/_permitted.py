@@ -85,11 +85,11 @@ def now() -> datetime:
 
 async def append_in_every_way(stream: Stream | CappedStream | PartitionedStream) -> None:
     """Five entries."""
-    await stream.append({"n": 0}, at=now())
-    await stream.append({"n": 1}, idempotency_key="one")
-    await stream.append({"n": 1}, idempotency_key="one")
+    for _ in range(2):
+        await stream.append({"n": 0}, idempotency_key="one")
+    await stream.append({"n": 1}, at=now() + timedelta(seconds=1))
     assert await stream.append_many([{"n": 2}, {"n": 3}]) == 2
-    assert await stream.append_many([{"n": 4}], times=[now() + timedelta(seconds=1)]) == 1
+    assert await stream.append_many([{"n": 4}], times=[now() + timedelta(seconds=2)]) == 1
     assert await stream.length() == 5
 
 

@@ -77,9 +77,8 @@ async def test_a_readers_steps_touch_the_slot_of_its_checkpoint(nodes: Any, word
 
 async def test_a_reader_of_a_standalone_server_is_not_refused(client: redis.asyncio.Redis, name: str) -> None:
     state = f"{name}:state"
-    await read_one(client, name, to_a_key(name), state)
-    await read_one(client, name, to_partitions(client, name), f"{state}2")
-    await read_one(client, name, to_a_counter(name), f"{state}3")
+    for use in (to_a_key(name), to_partitions(client, name), to_a_counter(name)):
+        await read_one(client, name, use, state)
     CheckpointedReader(client, name, state, dead_letters="letters")
     assert await numbers_in(client, f"{name}:out") == [1]
     assert await PartitionedStream(client, f"{name}:out").length() == 1

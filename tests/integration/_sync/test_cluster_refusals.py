@@ -1,0 +1,176 @@
+# Generated from tests/integration/asyncio/test_cluster_refusals.py by tools/generate_sync.py: do not edit.
+"""What one step cannot touch on a cluster is refused before anything is sent, with keys that would do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import redis
+
+from streamkit import (
+    CheckpointedReader,
+    DeadLetterQueue,
+    Delivery,
+    GroupConsumer,
+    InvalidArgument,
+    PartitionedStream,
+    Reject,
+    RetryPolicy,
+    Stream,
+)
+from streamkit._core.slots import slot_of
+from tests.integration._sync._groups import GROUP, Fields, consuming, settled
+from tests.integration._sync._readers import numbers_in, write
+from tests.integration._sync._runtime import until
+
+
+@contextmanager
+def refused(what: str, key: str, other: str) -> Iterator[None]:
+    """What is done is refused for these keys, and the keys that are proposed lie together."""
+    with pytest.raises(InvalidArgument) as caught:
+        yield
+    message = str(caught.value)
+    assert message.startswith(f"{what}: on a Redis Cluster one atomic step touches keys of one slot, and '{other}")
+    assert f" than {key!r};" in message
+    proposed = re.findall(r"such as '(.*)' and '(.*)'$", message)[0]
+    assert slot_of(proposed[0]) == slot_of(proposed[1])
+    assert all("{" in each for each in proposed)
+
+
+def read_one(client: Any, word: str, use: Any, checkpoint: str) -> None:
+    """Read an entry, and do something with the reader while it is in hand."""
+    write(client, word, 1)
+    reader = CheckpointedReader(client, word, checkpoint, follow=False)
+    with reader:
+        for _ in reader:
+            use(reader)
+
+
+def to_a_key(word: str) -> Any:
+    return lambda loop: loop.emit(f"{word}:out", {"n": "1"})
+
+
+def to_partitions(client: Any, word: str) -> Any:
+    return lambda loop: loop.emit(PartitionedStream(client, f"{word}:out"), {"n": "1"})
+
+
+def to_a_counter(word: str) -> Any:
+    return lambda loop: loop.execute("HINCRBY", f"{word}:counts", "seen", 1)
+
+
+def test_a_readers_steps_touch_the_slot_of_its_checkpoint(nodes: Any, word: str) -> None:
+    state = f"{word}:state"
+    with refused(f"emit to '{word}:out'", state, f"{word}:out"):
+        read_one(nodes, word, to_a_key(word), state)
+    with refused(f"emit to '{word}:out'", state, f"{word}:out:"):
+        read_one(nodes, word, to_partitions(nodes, word), state)
+    with refused(f"HINCRBY of '{word}:counts'", state, f"{word}:counts"):
+        read_one(nodes, word, to_a_counter(word), state)
+    with refused(f"dead_letters of checkpoint '{state}'", state, "letters"):
+        CheckpointedReader(nodes, word, state, dead_letters="letters")
+    assert nodes.exists(f"{word}:out") == 0
+    CheckpointedReader(nodes, word, state, dead_letters=f"{{{state}}}:letters")
+
+
+def test_a_reader_of_a_standalone_server_is_not_refused(client: redis.Redis, name: str) -> None:
+    state = f"{name}:state"
+    for use in (to_a_key(name), to_partitions(client, name), to_a_counter(name)):
+        read_one(client, name, use, state)
+    CheckpointedReader(client, name, state, dead_letters="letters")
+    assert numbers_in(client, f"{name}:out") == [1]
+    assert PartitionedStream(client, f"{name}:out").length() == 1
+
+
+def handle_one(client: Any, word: str, use: Any) -> Exception:
+    """Have an entry handled by something that is done with its delivery; what that raised."""
+    write(client, word, 1)
+    errors = list[Exception]()
+
+    def handle(delivery: Delivery[Fields]) -> None:
+        try:
+            use(delivery)
+        except Exception as error:
+            errors.append(error)
+            raise
+
+    consumer = GroupConsumer(client, word, GROUP, "a", retry=RetryPolicy(max_deliveries=1))
+    with consuming(consumer, handle):
+        until(settled(client, word))
+    return errors[0] if errors else Exception("nothing was raised")
+
+
+def test_a_deliverys_effects_touch_the_slot_of_its_stream(nodes: Any, word: str) -> None:
+    with refused(f"emit to '{word}:out'", word, f"{word}:out"):
+        raise handle_one(nodes, word, to_a_key(word))
+    with refused(f"emit to '{word}:out'", word, f"{word}:out:"):
+        raise handle_one(nodes, word, to_partitions(nodes, word))
+    with refused(f"HINCRBY of '{word}:counts'", word, f"{word}:counts"):
+        raise handle_one(nodes, word, to_a_counter(word))
+    assert DeadLetterQueue(nodes, f"{{{word}}}:dead-letters").length() == 3
+
+
+def test_a_delivery_of_a_standalone_server_is_not_refused(client: redis.Redis, name: str) -> None:
+    for use in (to_a_key(name), to_partitions(client, name), to_a_counter(name)):
+        assert str(handle_one(client, name, use)) == "nothing was raised"
+
+
+def test_dead_letters_of_a_group_lie_in_the_slot_of_all_its_sources(nodes: Any, word: str) -> None:
+    what = f"dead_letters of group '{GROUP}'"
+    with refused(what, "letters", word):
+        GroupConsumer(nodes, word, GROUP, dead_letters="letters")
+    with refused(what, f"{{{word}}}:letters", "other"):
+        GroupConsumer(nodes, [word, "other"], GROUP, dead_letters=f"{{{word}}}:letters")
+    with refused(what, f"{{{word}}}:letters", f"{word}:"):
+        GroupConsumer(nodes, PartitionedStream(nodes, word), GROUP, dead_letters=f"{{{word}}}:letters")
+    GroupConsumer(nodes, [word, f"{{{word}}}:2"], GROUP, dead_letters=f"{{{word}}}:letters")
+    tagged = PartitionedStream(nodes, f"{{{word}}}:temps")
+    GroupConsumer(nodes, tagged, GROUP, dead_letters=f"{{{word}}}:letters")
+
+
+def test_dead_letters_of_a_standalone_server_may_lie_anywhere(client: redis.Redis, name: str) -> None:
+    GroupConsumer(client, [name, f"{name}:2", f"{name}:3"], GROUP, dead_letters="letters")
+
+
+def test_an_idempotency_key_lies_in_the_slot_of_all_partitions(nodes: Any, word: str) -> None:
+    stream = PartitionedStream(nodes, word)
+    with refused("idempotency_key", f"{{{word}}}:once:k", f"{word}:"):
+        stream.append({"n": 1}, idempotency_key="k")
+    assert stream.length() == 0
+    PartitionedStream(nodes, f"{{{word}}}:temps").append({"n": 1}, idempotency_key="k")
+    for key in (word, f"a{{{word}}}b", f"{word}{{", f"{word}{{x"):
+        Stream(nodes, key).append({"n": 1}, idempotency_key="k")
+
+
+def test_letters_are_moved_back_within_their_slot(nodes: Any, word: str) -> None:
+    write(nodes, word, 1)
+
+    def handle(delivery: Delivery[Fields]) -> None:
+        raise Reject("ill")
+
+    with consuming(GroupConsumer(nodes, word, GROUP, "a"), handle):
+        until(settled(nodes, word))
+    queue = DeadLetterQueue(nodes, f"{{{word}}}:dead-letters")
+    for to in (f"{word}:out", Stream(nodes, f"{word}:out"), PartitionedStream(nodes, f"{word}:out")):
+        with refused("redrive", queue.key, f"{word}:out"):
+            queue.redrive(to=to)
+    assert queue.length() == 1
+    assert queue.redrive(to=f"{{{word}}}:out") == 1
+
+
+def test_letters_of_a_reader_go_back_only_where_one_step_can_take_them(nodes: Any, word: str) -> None:
+    for source, state in ((word, f"{word}:state"), (f"{{{word}}}:temps", f"{{{word}}}:state")):
+        nodes.xadd(source, {"n": b"\xff"})
+        reader = CheckpointedReader(nodes, source, state, follow=False)
+        with reader:
+            assert [entry for entry in reader] == []
+    apart = DeadLetterQueue(nodes, f"{{{word}:state}}:dead-letters")
+    with refused("redrive", apart.key, word):
+        apart.redrive()
+    with refused("redrive", apart.key, word):
+        apart.redrive([letter.id for letter in apart])
+    assert apart.length() == 1
+    assert DeadLetterQueue(nodes, f"{{{word}}}:state:dead-letters").redrive() == 1
