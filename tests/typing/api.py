@@ -408,6 +408,77 @@ async def asynchronous_groups(client: redis.asyncio.Redis) -> None:
     assert_type(await consumer.lag(), "int | None")
 
 
+def shards(client: redis.Redis) -> None:
+    """A sharded stream has the type of its codec, or that of the streams that it is made of."""
+    texts = sync.ShardedStream(client, "orders", shards=4, key=lambda value: value["customer"])
+    assert_type(texts, "sync.ShardedStream[dict[str, str]]")
+    texts.append({"customer": "ann", "amount": 5})
+    orders = sync.ShardedStream(client, "orders", shards=["a", "b"], key=customer_of, codec=DataclassCodec(Order))
+    assert_type(orders, sync.ShardedStream[Order])
+    assert_type(orders.append(Order("1", 1.0), idempotency_key="1"), EntryId)
+    assert_type(orders.append_many([Order("1", 1.0)], times=lambda order: datetime.now(timezone.utc)), int)
+    assert_type(orders.shards, "Sequence[sync.Stream[Order] | sync.PartitionedStream[Order]]")
+    orders.append({"order_id": "1"})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    daily = sync.ShardedStream(client, "daily", shards=4, key=customer_of, of=daily_of)
+    assert_type(daily, sync.ShardedStream[Order])
+    sync.ShardedStream(client, "daily", shards=4, key=customer_of, of=daily_of, codec=DataclassCodec(Order))  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    sync.ShardedStream(client, "orders", shards=4, key=name_of, codec=DataclassCodec(Order))  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
+    sync.ShardedStream(client, "orders", shards=4)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+    def make(shard: sync.Source[Order], checkpoint: str) -> sync.CheckpointedReader[Order, Totals]:
+        return sync.CheckpointedReader(client, shard, checkpoint, state=Totals())
+
+    def handle(entry: Entry[Order], reader: sync.CheckpointedReader[Order, Totals]) -> None:
+        reader.state.amount += entry.value.amount
+        reader.emit(orders.shard_of(entry.value), entry.value)
+
+    totals = sync.ShardedReader(client, orders, "totals", make, lease=timedelta(seconds=5))
+    assert_type(totals, sync.ShardedReader[Order, Totals])
+    totals.run(handle)
+    totals.run(lambda entry: None)  # type: ignore[arg-type, misc]  # pyright: ignore[reportArgumentType]
+    sync.ShardedReader(client, texts, "totals", make)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(sync.GroupConsumer(client, daily, "g"), sync.GroupConsumer[Order])
+    assert_type(sync.Replayer(client, daily), sync.Replayer[Order])
+    with sync.stop_on_signals(totals):
+        assert_type(totals.shards, Sequence[str])
+
+
+def customer_of(order: Order) -> str:
+    """What an order is sharded by."""
+    return order.order_id
+
+
+def name_of(order: Gift) -> str:
+    """The same, of narrower values only."""
+    return order.note
+
+
+def daily_of(client: redis.Redis, key: str) -> sync.PartitionedStream[Order]:
+    """The stream of a shard."""
+    return sync.PartitionedStream(client, key, codec=DataclassCodec(Order))
+
+
+async def asynchronous_shards(client: redis.asyncio.Redis) -> None:
+    """The same with await."""
+    orders = aio.ShardedStream(client, "orders", shards=4, key=customer_of, codec=DataclassCodec(Order))
+    assert_type(await orders.append(Order("1", 1.0)), EntryId)
+    assert_type(await orders.append_many([Order("1", 1.0)]), int)
+    assert_type(await orders.length(), int)
+
+    def make(shard: aio.Source[Order], checkpoint: str) -> aio.CheckpointedReader[Order, Totals]:
+        return aio.CheckpointedReader(client, shard, checkpoint, state=Totals())
+
+    async def handle(entry: Entry[Order], reader: aio.CheckpointedReader[Order, Totals]) -> None:
+        reader.state.amount += entry.value.amount
+
+    def plain(entry: Entry[Order], reader: aio.CheckpointedReader[Order, Totals]) -> None:
+        del entry, reader
+
+    totals = aio.ShardedReader(client, orders, "totals", make)
+    await totals.run(handle)
+    await totals.run(plain)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 def deliveries(narrow: sync.Delivery[Gift]) -> Entry[Order]:
     """A delivery is an entry, and covariant as one."""
     return narrow

@@ -20,6 +20,8 @@ OWN_IN_EACH_HALF = {
     "GroupConsumer",
     "PartitionedStream",
     "Replayer",
+    "ShardedReader",
+    "ShardedStream",
     "Source",
     "Stream",
     "once",

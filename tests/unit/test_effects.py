@@ -11,7 +11,7 @@ import pytest
 from streamkit._core import effects
 from streamkit._core.appends import Target
 from streamkit._core.effects import KEY_TYPES, MOST_WORDS, Emit, Execute
-from streamkit._core.errors import EncodeError, InvalidArgument
+from streamkit._core.errors import EffectFailed, EncodeError, InvalidArgument, PermissionDenied
 from streamkit._core.periods import Partitioning, Period
 from streamkit._core.protocol import Scalar
 from streamkit._core.trimming import Trimming
@@ -163,6 +163,7 @@ class TestFailure:
 
     def test_names_command_key_and_reason_and_that_nothing_was_applied(self) -> None:
         error = effects.failure(self.EFFECTS, 1, 0, "WRONGTYPE it holds a list, not a stream")
+        assert isinstance(error, EffectFailed)
         assert (error.command, error.key, error.applied) == ("XADD", "out", 0)
         assert str(error) == (
             "XADD on 'out' failed: WRONGTYPE it holds a list, not a stream; nothing of the step was applied, "
@@ -171,5 +172,14 @@ class TestFailure:
 
     def test_says_how_many_effects_were_applied_before_it(self) -> None:
         error = effects.failure(self.EFFECTS, 2, 1, "ERR value is not an integer")
+        assert isinstance(error, EffectFailed)
         assert (error.command, error.key, error.applied) == ("HINCRBY", "totals", 1)
         assert "1 effects before it were applied" in str(error)
+
+    def test_a_right_that_is_missing_is_no_fault_of_the_effect(self) -> None:
+        error = effects.failure(self.EFFECTS, 2, 0, "NOPERM the user may not run HINCRBY")
+        assert isinstance(error, PermissionDenied)
+        assert str(error) == (
+            "the server refused HINCRBY on 'totals', an effect: NOPERM the user may not run HINCRBY; nothing of the "
+            "step was applied; grant the user this command and its keys"
+        )

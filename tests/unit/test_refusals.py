@@ -13,7 +13,8 @@ from streamkit._core.errors import (
     ServerUnavailable,
     WrongKeyType,
 )
-from streamkit._core.refusals import Refusal, passing, refusal, typed
+from streamkit._core.refusals import Refusal, passing, refusal, typed, untrusted
+from streamkit._core.scripts import BEAT, TRIM, Script
 
 # As redis-py raises them: some prefixes are its classes and are cut off, others stay in front of the message.
 PASSING = [
@@ -121,6 +122,31 @@ def test_what_the_user_may_not_is_denied(error: Exception) -> None:
     found = typed(error, doing="XLEN of 'temps'")
     assert isinstance(found, PermissionDenied)
     assert str(found) == f"the server refused XLEN of 'temps': {error}; grant the user this command and its keys"
+
+
+def test_a_command_that_redis_7_0_does_not_name_is_found_in_the_script() -> None:
+    def told(sha: str, line: int, words: str = "run this command or subcommand") -> str:
+        message = f"The user executing the script can't {words} script: {sha}, on @user_script:{line}."
+        return str(typed(exceptions.ResponseError(message), doing="trimming 's'"))
+
+    def line_of(script: Script, words: str) -> int:
+        return next(at for at, text in enumerate(script.source.splitlines(), start=1) if words in text)
+
+    line = line_of(TRIM, "redis.call('XINFO', 'GROUPS', key)")
+    assert f"@user_script:{line}. (XINFO GROUPS); grant the user this command and its keys" in told(TRIM.sha, line)
+    # Words that were put together above.
+    assert "(XCLAIM)" in told(BEAT.sha, line_of(BEAT, "call(unpack(words))"))
+    for other in (told(TRIM.sha, 1), told("0" * 40, line), told(TRIM.sha, line, "access at least one of the keys")):
+        assert "(" not in other
+
+
+def test_a_certificate_that_is_not_trusted_is_no_server_that_is_away() -> None:
+    error = exceptions.ConnectionError("Error 1 connecting: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
+    found = typed(error, doing="connecting")
+    assert isinstance(found, ServerUnavailable)
+    assert str(found).startswith("the server's certificate is not trusted while connecting: Error 1")
+    assert untrusted(found)
+    assert not untrusted(typed(exceptions.ConnectionError("Connection refused"), doing="connecting"))
 
 
 def test_a_login_that_fails_is_told_from_a_right_that_is_missing() -> None:

@@ -283,7 +283,13 @@ class ServerError(StreamkitError):
 
 
 class ServerUnavailable(ServerError, ConnectionError):
-    """The server could not be reached, or not for long enough."""
+    """The server could not be reached, or not for long enough.
+
+    Attributes:
+        node: Which node of a cluster, host and port; None: the server, or nobody knows.
+    """
+
+    node: tuple[str, int] | None = None
 
 
 class ServerTooOld(ServerError):

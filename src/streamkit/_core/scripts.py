@@ -28,16 +28,16 @@ class Script:
 
 
 _SOURCES: dict[str, str] = {}
-_COMMAND = re.compile(r"(?:call\(|= \{)'((?:(?:XINFO|XGROUP)', ')?[A-Z]+)'")
+_CALLED, _BUILT = (re.compile(rf"{before}'((?:(?:XINFO|XGROUP)', ')?[A-Z]+)'") for before in (r"call\(", r"= \{"))
 
 
 def command_at(sha: str, line: int) -> str:
     """The command that a script runs in a line; empty: the script, or what it does there, is not known."""
-    for text in reversed(_SOURCES.get(sha, "").splitlines()[:line]):
-        # Words that were put together stand in one of the lines above.
-        if found := _COMMAND.search(text):
-            return found[1].replace("', '", " ")
-    return ""
+    lines = _SOURCES.get(sha, "").splitlines()[:line]
+    # Words that are put together begin in one of the lines above.
+    command = _BUILT if lines and "call(unpack(" in lines[-1] else _CALLED
+    found = next(filter(None, map(command.search, reversed(lines))), None)
+    return found[1].replace("', '", " ") if found else ""
 
 
 def by_source(command: Command) -> Command:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -71,16 +70,20 @@ def parse_shards(name: str, shards: int | Sequence[str]) -> Sharding:
             msg = f"shards must be 1 to {MOST_SHARDS}, not {shards}"
             raise InvalidArgument(msg)
         return Sharding(name, tuple(map(str, range(shards))), hashed=True)
-    if isinstance(shards, (str, bytes)) or not isinstance(shards, Iterable):
-        msg = f"shards must be a number, or a list of names, not {shards!r}"
-        raise InvalidArgument(msg)
-    names = tuple(shards)
+    names = _listed(shards)
     for each in names:
         _require_plain("the name of a shard", each)
     if not 1 <= len(set(names)) == len(names) <= MOST_SHARDS:
-        msg = f"shards must be 1 to {MOST_SHARDS} names, of which none comes twice, not {names!r}"
+        msg = f"shards must be 1 to {MOST_SHARDS}, or so many names of which none comes twice, not {shards!r}"
         raise InvalidArgument(msg)
     return Sharding(name, names, hashed=False)
+
+
+def _listed(names: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return () if isinstance(names, str) else tuple(names)
+    except TypeError:
+        return ()
 
 
 def shard_key(name: str, shard: str) -> str:

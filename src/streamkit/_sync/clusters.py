@@ -126,7 +126,7 @@ class ClusterLink(Link):
             part.wire, part.ticket = wire, wire.prepare_packed([part.packed], text=part.text)
             wires[id(wire)] = wire
         for wire in wires.values():
-            with self._noting():
+            with self._noting(wire):
                 wire.flush()
 
     @override
@@ -139,7 +139,7 @@ class ClusterLink(Link):
     def _reply(self, part: _Part) -> Reply:
         for _ in range(MOST_REDIRECTS):
             assert part.wire is not None and part.ticket is not None  # noqa: S101, PT018 - it was flushed
-            with self._noting():
+            with self._noting(part.wire):
                 reply = (part.wire.collect(part.ticket))[-1]
             redirect = redirect_of(reply)
             if redirect is None:
@@ -160,7 +160,7 @@ class ClusterLink(Link):
             part.packed, part.script = pack(by_source(part.script)), None
         asking = [ASKING] if redirect.asking else []
         part.wire, part.ticket = wire, wire.prepare_packed([*asking, part.packed], text=part.text)
-        with self._noting():
+        with self._noting(wire):
             wire.flush()
 
     def _address(self, slot: int) -> Address:
@@ -187,18 +187,22 @@ class ClusterLink(Link):
     def _wire(self, address: Address) -> Wire:
         wire = self.wires.get(address)
         if wire is None:
-            with self._noting():
+            with self._noting(address):
                 self.wires[address] = wire = self._connect(address)
         return wire
 
     @contextmanager
-    def _noting(self) -> Iterator[None]:
-        """A node that fails may have been replaced by its replica."""
+    def _noting(self, where: Wire | Address) -> Iterator[None]:
+        """Which node failed: it may have been replaced by its replica."""
         try:
             yield
-        except ServerUnavailable:
+        except ServerUnavailable as error:
             self._known.stale = True
+            self._known.failed = error.node = where if isinstance(where, tuple) else self._address_of(where)
             raise
+
+    def _address_of(self, wire: Wire) -> Address:
+        return next(address for address, each in self.wires.items() if each is wire)
 
     @override
     def close(self) -> None:
@@ -280,7 +284,7 @@ class ClusterPool(Pool):
         if not self.known.stale:
             return
         failure: ServerUnavailable | None = None
-        for address in self.nodes:
+        for address in sorted(self.nodes, key=lambda node: node == self.known.failed):
             if failure is not None and stopping is not None and stopping.overdue:
                 break
             try:

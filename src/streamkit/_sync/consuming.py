@@ -13,6 +13,7 @@ from streamkit._core.errors import PermissionDenied, ServerUnavailable, Streamki
 from streamkit._core.groups import Pace, RetryPolicy
 from streamkit._core.members import LONG_AGO, RELEASED
 from streamkit._core.refusals import typed
+from streamkit._core.retry import RECONNECT
 from streamkit._core.scripts import RELEASE
 from streamkit._sync.batches import Batch
 from streamkit._sync.holding import Holding
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from streamkit._sync.lanes import Courses, Lane
     from streamkit._sync.links import Link
 
+FORGIVEN = 10.0
+"""Seconds after which a node's next failure counts as its first."""
 MOST_WAITING = 5000
 """Entries waiting for a retry before nothing new is read: each is held, and kept fresh."""
 
@@ -87,6 +90,8 @@ class Consuming:
         if self._holding is not None:
             self.leases.beside(self._holding.keep, self._holding.every)
         self._min_idle_ms = int(min_idle * 1000)
+        self._nodes: dict[tuple[str, int], tuple[int, float]] = {}
+        """Nodes of a cluster that were away: how often in a row, and when last."""
         self.due: float = 0.0
         """When a loop over entries looks up: zero after a stop."""
         self._back: dict[Lane, list[str | int]] = {}
@@ -187,7 +192,8 @@ class Consuming:
     def _send_back(self, link: Link, *, leave: bool = False) -> bool:
         """Give back what was gathered; ``leave``: and leave the group, if nothing else is ours."""
         left, denied = True, None
-        for lane in {*self.courses.lanes, *self._back} if leave else set(self._back):
+        lanes = {*self.courses.lanes, *self._back} if leave else set(self._back)
+        for lane in sorted(lanes, key=lambda lane: lane.away):  # those of a node that is away last
             words = self._back.get(lane, [])
             for first in range(0, max(1, len(words)), 1500):
                 last = "leave" if leave and first + 1500 >= len(words) else ""
@@ -211,6 +217,8 @@ class Consuming:
     def between(self, link: Link) -> None:
         """What is due between two batches: new partitions, a page of the sweep, what the heartbeat found."""
         self.tell()
+        if self.courses.look_again():
+            self.taking.search_own()
         self.courses.join(link)
         self.taking.sweep(link)
         if self._holding is not None and self._holding.look(link):
@@ -256,7 +264,21 @@ class Consuming:
                 self.overcome(again)
             return
         lost = self.cut_off(event)
-        self.line.pause(event.error if isinstance(event, Refused) else event, lost=lost)
+        error = event.error if isinstance(event, Refused) else event
+        if error.node is None or not self._leave_alone(error.node, error):
+            self.line.pause(error, lost=lost)
+
+    def _leave_alone(self, node: tuple[str, int], error: ServerUnavailable) -> bool:
+        """If only one node of a cluster is away, go on with what the others have; whether that is so."""
+        now = time.monotonic()
+        failures, since = self._nodes.get(node, (0, now))
+        failures = failures + 1 if now - since < FORGIVEN else 1
+        delay = RECONNECT.delay(failures)
+        if not self.courses.leave_alone(node, delay):
+            return False
+        self._nodes[node] = failures, now
+        self.observer.on_unavailable(error, failures, delay)
+        return True
 
     def cut_off(self, event: ServerUnavailable | Refused | GroupMissing) -> bool:
         """If the connection is lost: what was on its way goes over another one, if there is one to be had."""

@@ -61,7 +61,7 @@ class Holding:
         total = 0
         for course, joining in self._courses.partitioned:
             unhandled = list[str]()
-            for lane in list(course.lanes):
+            for lane in [lane for lane in course.lanes if not lane.away]:
                 state = self._hold(link, joining, lane)
                 if state == "OVER":
                     total += self._bury_rest(link, lane)
@@ -82,7 +82,7 @@ class Holding:
         if time.monotonic() < self._due:
             return
         for course, joining in self._courses.partitioned:
-            for lane in list(course.lanes):
+            for lane in [lane for lane in course.lanes if not lane.away]:
                 with suppress(GroupMissing, Refused):  # the loop finds out by itself
                     self._hold(link, joining, lane)
 

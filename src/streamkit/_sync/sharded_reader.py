@@ -155,6 +155,7 @@ class ShardedReader(Generic[T, S]):
         try:
             self._lead(handler)
         except BaseException:
+            self.stop()
             for held in self._held.values():
                 if held.background is not None:
                     held.background.cancel()
@@ -170,15 +171,18 @@ class ShardedReader(Generic[T, S]):
         for held in self._held.values():
             held.stop()
 
+    def _stopped(self) -> bool:
+        return self._stopping.requested
+
     def _lead(self, handler: Callable[[Any, Any], object]) -> None:
         """Keep the leases, and read what is ours, until it is to stop."""
         begun = False
-        while not self._stopping.requested:
+        while not self._stopped():
             try:
                 share = self._share()
             except ServerUnavailable as error:
                 # The readers go on by themselves, or wait for the server themselves.
-                if not (begun or self._stopping.requested or passing(error.__cause__)):
+                if not (begun or self._stopped() or passing(error.__cause__)):
                     raise
                 self._line.pause(error)
                 continue
@@ -197,7 +201,7 @@ class ShardedReader(Generic[T, S]):
                 held.background = Background(partial(self._read, held, handler))
                 self._held = {**self._held, shard: held}
                 held.background.start()
-        # Those that came last are given up, so that the rest is not moved about.
+        # Always the last ones: until they have ended, the answer is the same.
         surplus = share.shards[len(share.shards) - share.surplus :]
         for shard, held in self._held.items():
             if shard in surplus or shard not in share.shards:

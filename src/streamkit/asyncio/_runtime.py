@@ -270,6 +270,7 @@ class Background:
     def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._work = work
         self._task: asyncio.Task[None] | None = None
+        self._cancelled = False
 
     def start(self) -> None:
         """Begin."""
@@ -278,13 +279,16 @@ class Background:
     def cancel(self) -> None:
         """Cancel it, wherever it is; threads cannot be cancelled."""
         if self._task is not None:
-            self._task.cancel()
+            self._cancelled = self._task.cancel()
 
     async def join(self) -> None:
         """Wait for its end."""
         if self._task is not None:
             task, self._task = self._task, None
-            await task
+            if self._cancelled:
+                await asyncio.wait([task])
+            else:
+                await task
 
 
 class Workers(Generic[T]):

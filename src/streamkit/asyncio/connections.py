@@ -80,6 +80,10 @@ class Server:
         if self.clustered:
             require_one_slot(what, key, *others)
 
+    def node_of(self, key: str) -> tuple[str, int] | None:
+        """Which node of a cluster has a key, as far as is known; None: there is only one server."""
+        return self._pool.known.slots.owner(slot_of(key)) if self.clustered else None
+
     def letters_of(self, name: str, key: str) -> str:
         """Where the dead letters of a key lie: beside its stream, or beside the key if that is another slot."""
         beside = companion(name, "dead-letters")

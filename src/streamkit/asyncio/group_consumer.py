@@ -497,4 +497,5 @@ class GroupConsumer(Generic[T]):
 
 
 def _parts(source: Source[Any] | str) -> Sequence[Source[Any] | str]:
-    return (source,) if isinstance(source, str) else source._shards or (source,)  # noqa: SLF001
+    # What is neither is refused later, by name.
+    return (isinstance(source, Source) and source._shards) or (source,)  # noqa: SLF001

@@ -60,7 +60,7 @@ class Holding:
         total = 0
         for course, joining in self._courses.partitioned:
             unhandled = list[str]()
-            for lane in list(course.lanes):
+            for lane in [lane for lane in course.lanes if not lane.away]:
                 state = await self._hold(link, joining, lane)
                 if state == "OVER":
                     total += await self._bury_rest(link, lane)
@@ -81,7 +81,7 @@ class Holding:
         if time.monotonic() < self._due:
             return
         for course, joining in self._courses.partitioned:
-            for lane in list(course.lanes):
+            for lane in [lane for lane in course.lanes if not lane.away]:
                 with suppress(GroupMissing, Refused):  # the loop finds out by itself
                     await self._hold(link, joining, lane)
 

@@ -69,6 +69,8 @@ class Lane:
     """Whether its server is known to know the script that looks for what was trimmed unread."""
     dry: bool = False
     """Whether the last read found nothing."""
+    away: float = 0.0
+    """Until when it is left alone, since its node of a cluster is away; 0: it is not."""
     acks: list[str] = field(default_factory=list[str])
     settlements: list[Settlement] = field(default_factory=list[Settlement])
     last: str = ""
@@ -139,8 +141,8 @@ class Courses:
 
     @property
     def lanes(self) -> list[Lane]:
-        """Every lane, oldest partitions first."""
-        return [lane for course in self._courses for lane in course.lanes]
+        """Every lane that is not away, oldest partitions first."""
+        return [lane for course in self._courses for lane in course.lanes if not lane.away]
 
     @property
     def newest(self) -> list[Lane]:
@@ -157,7 +159,8 @@ class Courses:
         for lane in newest:
             groups.setdefault(slot_of(lane.key), []).append(lane)
         self._turn += 1
-        found = list(groups.values())
+        # In order of their slots: that of the courses changes with each read.
+        found = [groups[slot] for slot in sorted(groups)]
         first = self._turn % len(found)
         return found[first:] + found[:first]
 
@@ -165,10 +168,29 @@ class Courses:
         """The lane to read next: sources in turn, of each the oldest that may have something."""
         for _ in range(len(self._courses)):
             self._courses.rotate(-1)
-            first = next((lane for lane in self._courses[-1].lanes if not lane.dry), None)
+            first = next((lane for lane in self._courses[-1].lanes if not lane.dry and not lane.away), None)
             if first is not None:
                 return first
         return None
+
+    def leave_alone(self, node: tuple[str, int], seconds: float) -> bool:
+        """Leave the lanes of a node that is away alone for a while, if there are others; whether there are."""
+        lanes = [lane for course in self._courses for lane in course.lanes]
+        there = [lane for lane in lanes if self._server.node_of(lane.key) == node]
+        if all(lane.away or lane in there for lane in lanes):
+            return False
+        for lane in there:
+            lane.away = time.monotonic() + seconds
+        return True
+
+    def look_again(self) -> bool:
+        """Try lanes again whose while is over; whether there are any."""
+        now, found = time.monotonic(), False
+        for course in self._courses:
+            for lane in course.lanes:
+                if lane.away and lane.away <= now:
+                    lane.away, lane.dry, found = 0.0, False, True
+        return found
 
     # -- joining ------------------------------------------------------------------------------------------------------
 
@@ -178,6 +200,7 @@ class Courses:
         for course in self._courses:
             if course.joined and now < course.discover_due:
                 continue
+            course.discover_due = now + DISCOVER_EVERY  # also if a node is away
             if course.partitions is not None:
                 await self._join_partitions(link, course, course.partitions)
             elif not course.joined:

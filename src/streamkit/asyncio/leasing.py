@@ -133,13 +133,20 @@ class Leases:
     async def beat(self, link: Link) -> None:
         """Confirm everything held, now."""
         hands, singles = list(self._hands), list(self._singles)
+        failure: ServerUnavailable | None = None
         for lane in {hand.lane for hand in hands} | {lane for lane, _ in singles}:
             mine = [hand for hand in hands if hand.lane is lane]
             alone = [entry_id for each, entry_id in singles if each is lane]
             ids = alone + [entry_id for hand in mine for entry_id in hand.ids]
             asked, ahead = time.monotonic(), self.ahead
             known = {entry_id for hand in mine for entry_id in hand.lost}
-            answer = await self._ask(link, lane, ids, ahead.get(lane, 0))
+            try:
+                answer = await self._ask(link, lane, ids, ahead.get(lane, 0))
+            except ServerUnavailable as error:
+                if error.node is None:
+                    raise
+                failure = error  # what other nodes have is kept fresh all the same
+                continue
             if answer is None:
                 continue
             lost, gone = answer
@@ -156,6 +163,8 @@ class Leases:
                 self.losses.append(
                     LeaseLost(stream=lane.key, entry_id=entry_id, group=lane.member.group, owner="another consumer")
                 )
+        if failure is not None:
+            raise failure
 
     @staticmethod
     async def _ask(link: Link, lane: Lane, ids: Sequence[str], ahead: int) -> tuple[list[str], list[str]] | None:

@@ -20,7 +20,7 @@ from typing_extensions import override
 from streamkit._core.protocol import pack
 from streamkit._core.refusals import Refusal, refusal, typed
 from streamkit._core.replies import Reply, ServerFacts, raise_error
-from streamkit._core.slots import SlotMap
+from streamkit._core.slots import Address, SlotMap
 from streamkit.asyncio._runtime import IO_TIMEOUT, Connection, Stopping, cut, reply_of, send, transport_of
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Known:
     """Of a cluster: which node serves what."""
     stale: bool = True
     """Whether that is to be asked again."""
+    failed: Address | None = None
+    """The node that failed last: others are asked first."""
 
 
 class Ticket:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from streamkit.asyncio.leasing import Leases
     from streamkit.asyncio.links import Link, Ticket
 
+AFTER_AWAY = 0.05
+"""Seconds after a lane is tried again that its retries are."""
 ACKS = 1000
 """IDs in one XACK."""
 
@@ -128,7 +130,9 @@ class Settling:
         """The next entry whose time has come; those lost meanwhile are passed over."""
         while self._waiting and self._waiting[0][0] <= time.monotonic():
             _, _, lane, entry_id = heapq.heappop(self._waiting)
-            if self._leases.holds(lane, entry_id):
+            if lane.away:
+                heapq.heappush(self._waiting, (lane.away + AFTER_AWAY, next(self._numbers), lane, entry_id))
+            elif self._leases.holds(lane, entry_id):
                 return lane, entry_id
         return None
 
@@ -143,12 +147,15 @@ class Settling:
     @property
     def owes(self) -> bool:
         """Whether anything is to be sent, or on its way."""
-        return bool(self._lanes or self._sent)
+        return bool(self._sent) or not all(lane.away for lane in self._lanes)
 
     def prepare(self, link: Link) -> None:
         """Queue everything, to be written by the link's next flush."""
         lanes, self._lanes = self._lanes, {}
         for lane in lanes:
+            if lane.away:
+                self._lanes[lane] = None
+                continue
             self._prepare_acks(link, lane)
             for batch in _cut(lane.settlements):
                 keys, words = settle_arguments(batch, delete=self._delete)

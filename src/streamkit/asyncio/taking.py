@@ -117,7 +117,7 @@ class Taking:
     @property
     def suspects(self) -> int:
         """How many entries that were taken over wait to be begun."""
-        return len(self._suspects)
+        return sum(not suspect.lane.away for suspect in self._suspects)
 
     def choose(self, *, again: bool = False) -> Lane | None:
         """The lane to read next without waiting; None: no lane may have something.
@@ -382,6 +382,7 @@ class Taking:
                 return
             self._sweep_due = time.monotonic() + self._sweep_every
             self._sweeping = self._courses.lanes
+        self._sweeping = [lane for lane in self._sweeping if not lane.away]
         if len(self._suspects) < MOST_SUSPECTS and self._sweeping and not await self._claim(link, self._sweeping[0]):
             lane = self._sweeping.pop(0)
             if not self._sweeping and time.monotonic() >= self._retire_due:
@@ -478,9 +479,11 @@ class Taking:
 
     def next_suspect(self) -> Suspect | None:
         """An entry taken over, to be begun; those lost meanwhile are passed over."""
-        while self._suspects:
+        for _ in range(len(self._suspects)):
             suspect = self._suspects.popleft()
-            if self._leases.holds(suspect.lane, suspect.entry_id):
+            if suspect.lane.away:
+                self._suspects.append(suspect)
+            elif self._leases.holds(suspect.lane, suspect.entry_id):
                 return suspect
         return None
 

@@ -39,9 +39,9 @@ class Sum:
 def read(client: Client, plain: Client, name: str) -> None:
     """Read with a checkpoint in two goes, keep a sum, and pass on what was read in the same step."""
     source, target = f"{{{name}}}", f"{{{name}}}:out"
+    reader = CheckpointedReader(client, source, f"{{{name}}}:state", state=Sum(), follow=False)
     for numbers, total in (((1, 2, 3), 6), ((4,), 10)):
         write(plain, source, *numbers)
-        reader = CheckpointedReader(client, source, f"{{{name}}}:state", state=Sum(), follow=False)
         with reader:
             for entry in reader:
                 reader.state.total += int(entry.value["n"])
@@ -107,7 +107,7 @@ def replay(client: Client, plain: Client, name: str) -> None:
 def guard(client: Client, plain: Client, name: str) -> None:
     """Handle an entry once that comes twice."""
     write(plain, name, 7)
-    (entry,) = [entry for entry in Replayer(client, name).entries()]
+    entry = next(Replayer(client, name).entries())
     handled: list[str] = []
 
     def handle(entry: object) -> None:

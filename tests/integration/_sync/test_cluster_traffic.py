@@ -77,7 +77,7 @@ def test_a_consumer_waits_with_one_command_on_one_node(cluster: Cluster, nodes: 
     (calls,) = found.values()
     assert set(found) == {cluster.master_of(word)}
     # The read, and the script in front of it, which looks for what was trimmed unread.
-    assert 4 <= calls["xreadgroup"] <= 8
+    assert 3 <= calls["xreadgroup"] <= 8
     assert abs(calls["evalsha"] - calls["xreadgroup"]) <= 1
     assert calls["eval"] == 0
 

@@ -38,9 +38,9 @@ class Sum:
 async def read(client: Client, plain: Client, name: str) -> None:
     """Read with a checkpoint in two goes, keep a sum, and pass on what was read in the same step."""
     source, target = f"{{{name}}}", f"{{{name}}}:out"
+    reader = CheckpointedReader(client, source, f"{{{name}}}:state", state=Sum(), follow=False)
     for numbers, total in (((1, 2, 3), 6), ((4,), 10)):
         await write(plain, source, *numbers)
-        reader = CheckpointedReader(client, source, f"{{{name}}}:state", state=Sum(), follow=False)
         async with reader:
             async for entry in reader:
                 reader.state.total += int(entry.value["n"])
@@ -106,7 +106,7 @@ async def replay(client: Client, plain: Client, name: str) -> None:
 async def guard(client: Client, plain: Client, name: str) -> None:
     """Handle an entry once that comes twice."""
     await write(plain, name, 7)
-    (entry,) = [entry async for entry in Replayer(client, name).entries()]
+    entry = await anext(Replayer(client, name).entries())
     handled: list[str] = []
 
     async def handle(entry: object) -> None:

@@ -238,10 +238,10 @@ async def test_letters_of_a_partition_lie_beside_it(cluster: Cluster, nodes: Any
     for n, key in enumerate(keys):
         undecodable, failed = await letters_in(nodes, key)
         assert (undecodable.cause, undecodable.stream) == (Cause.UNDECODABLE, key)
-        assert (failed.cause, failed.attempt, failed.fields) == (Cause.FAILED, 3, {b"n": b"%d" % n})
+        assert (failed.cause, failed.attempt, failed.fields) == (Cause.EXHAUSTED, 3, {b"n": b"%d" % n})
         queue = DeadLetterQueue(nodes, f"{{{key}}}:dead-letters")
         assert await queue.count(cause=Cause.UNDECODABLE) == 1
-        assert await queue.redrive(cause=Cause.FAILED) == 1
+        assert await queue.redrive(cause=Cause.EXHAUSTED) == 1
         assert await queue.discard(cause=Cause.UNDECODABLE) == 1
         assert await queue.length() == 0
         assert (await numbers_in_last(nodes, key)) == n

@@ -1,0 +1,160 @@
+# Generated from tests/integration/asyncio/_surviving.py by tools/generate_sync.py: do not edit.
+"""Work that goes on while the nodes of a cluster change: written, read with a checkpoint, consumed by a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from streamkit import CheckpointedReader, Delivery, GroupConsumer, RetryPolicy, Stream
+from streamkit._core.keys import companion
+from streamkit.testing import Cluster, Node
+from tests.integration._sync._groups import GROUP, Fields, pending_in
+from tests.integration._sync._jobs import Sum
+from tests.integration._sync._readers import numbers_in
+from tests.integration._sync._runtime import pause, running, until
+from tests.integration.recording import Recorder
+
+PATIENT = RetryPolicy(max_deliveries=1000)
+LONG = timedelta(seconds=60)
+
+
+def replicated(node: Node) -> None:
+    """Wait until the replica of a node has everything that was written to it."""
+    assert node.call("WAIT", 1, 5000) == 1
+
+
+@dataclass
+class Work:
+    """A stream that is written, and what reads it.
+
+    Attributes:
+        nodes: The client.
+        source: The key that is written.
+        state: The checkpoint of the reader, which passes everything on in the same step.
+        concurrency: Of the group, which passes everything on with the ack.
+    """
+
+    nodes: Any
+    source: str
+    state: str
+    concurrency: int = 1
+    recorder: Recorder = field(default_factory=Recorder)
+    written: int = 0
+    writing: bool = False
+    ended: bool = False
+
+    def __post_init__(self) -> None:
+        self.reader = CheckpointedReader(
+            self.nodes, self.source, self.state, state=Sum(), observer=self.recorder, count=50
+        )
+        self.consumer = GroupConsumer(
+            self.nodes, self.source, GROUP, "a", observer=self.recorder, retry=PATIENT, min_idle_time=LONG
+        )
+
+    @property
+    def read(self) -> str:
+        """Where the reader passes entries on to."""
+        return companion(self.state, "read")
+
+    @property
+    def handled(self) -> str:
+        """Where the group does."""
+        return companion(self.source, "handled")
+
+    def values(self) -> Iterator[dict[str, Any]]:
+        """Numbers, as long as there is writing."""
+        while self.writing:
+            self.written += 1
+            yield {"n": self.written - 1}
+            pause(0.002)
+
+    def write(self) -> int:
+        """Write all of it, in one call for each time that there is writing."""
+        appended = 0
+        while not self.ended:
+            appended += Stream(self.nodes, self.source).append_many(self.values())
+            pause(0.01)
+        return appended
+
+    def read_on(self) -> None:
+        """Sum up and pass on what is read."""
+        with self.reader:
+            for entry in self.reader:
+                self.reader.state.total += int(entry.value["n"])
+                self.reader.emit(self.read, entry.value)
+
+    def consume(self) -> None:
+        """Pass on what the group is handed."""
+
+        def handle(delivery: Delivery[Fields]) -> None:
+            delivery.emit(self.handled, delivery.value)
+
+        self.consumer.run(handle, concurrency=self.concurrency)
+
+    def counts(self) -> tuple[int, int]:
+        """How many were passed on by the reader, and by the group."""
+        return self.nodes.xlen(self.read), self.nodes.xlen(self.handled)
+
+    def caught_up(self) -> bool:
+        """Whether everything that was written was passed on."""
+        return self.counts() == (self.written, self.written)
+
+    def check(self) -> None:
+        """Nothing is lost, and nothing doubled."""
+        until(self.caught_up, "everything written was passed on")
+        numbers = list(range(self.written))
+        assert numbers_in(self.nodes, self.source) == numbers
+        assert numbers_in(self.nodes, self.read) == numbers
+        assert sorted(numbers_in(self.nodes, self.handled)) == numbers
+        assert self.consumer.lag() == 0
+
+        def settled() -> bool:
+            return pending_in(self.nodes, self.source) == []
+
+        until(settled)
+        for event in ("on_gap", "on_group_missing", "on_dead_letter", "on_buried", "on_unread"):
+            assert self.recorder.of(event) == []
+
+
+@contextmanager
+def at_work(work: Work) -> Iterator[None]:
+    """Have it done beside the test, until its end; then nothing is lost, and nothing doubled."""
+    with ExitStack() as stack:
+        stack.enter_context(running(work.read_on, stop=work.reader.stop))
+        stack.enter_context(running(work.consume, stop=work.consumer.stop))
+        writer = stack.enter_context(running(work.write))
+        work.writing = True
+
+        def going_on() -> bool:
+            return min(work.counts()) > begun
+
+        try:
+            begun = 0
+            until(going_on)
+            yield
+            work.writing = True
+            begun = work.written
+            until(going_on)
+        finally:
+            work.writing, work.ended = False, True
+        assert writer.result() == work.written
+        work.check()
+    saved = work.reader.saved()
+    assert saved is not None
+    assert saved.state == Sum(sum(range(work.written)))
+
+
+def rest(work: Work) -> None:
+    """Write no more, and wait until everything is passed on: then all of it waits."""
+    work.writing = False
+    until(work.caught_up)
+    pause(0.6)
+
+
+def other_master(cluster: Cluster, node: Node) -> Node:
+    """A master that is not this one."""
+    return next(master for master in cluster.masters() if master is not node)

@@ -1,0 +1,218 @@
+# Generated from tests/integration/asyncio/test_cluster_survival.py by tools/generate_sync.py: do not edit.
+"""Failovers, crashes and moving slots under way: nothing is lost or doubled, and every loop goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+
+from streamkit import CheckpointedReader, GroupConsumer, Replayer, Stream
+from streamkit.testing import Cluster
+from tests.integration._sync._clusters import keys_apart
+from tests.integration._sync._groups import GROUP, Seen, consuming
+from tests.integration._sync._readers import collect, numbers_in, write
+from tests.integration._sync._replays import follow
+from tests.integration._sync._runtime import pause, running, until
+from tests.integration._sync._surviving import Work, at_work, other_master, replicated, rest
+from tests.integration.recording import Recorder
+
+
+@pytest.fixture
+def whole(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, and whole again after the test."""
+    yield cluster
+    cluster.restart()
+
+
+CONCURRENCY = pytest.mark.parametrize("concurrency", [1, 4])
+
+
+# Failovers ----------------------------------------------------------------------------------------------------------
+
+
+@CONCURRENCY
+def test_a_failover_while_everything_is_at_work(cluster: Cluster, nodes: Any, word: str, concurrency: int) -> None:
+    work = Work(nodes, word, f"{{{word}}}:state", concurrency)
+    with at_work(work):
+        replica = cluster.fail_over(cluster.master_of(word))
+        pause(0.1)
+        before = work.written
+        until(lambda: work.written > before + 50)
+    assert cluster.master_of(word) is replica
+
+
+def test_a_failover_while_everything_waits(cluster: Cluster, nodes: Any, word: str) -> None:
+    work = Work(nodes, word, f"{{{word}}}:state")
+    with at_work(work):
+        rest(work)
+        cluster.fail_over(cluster.master_of(word))
+        pause(0.2)
+
+
+def test_a_failover_of_the_checkpoints_node(cluster: Cluster, nodes: Any, word: str) -> None:
+    source, state, _ = keys_apart(cluster, word)
+    with at_work(Work(nodes, source, state)):
+        cluster.fail_over(cluster.master_of(state))
+        pause(0.2)
+
+
+# Crashes ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_crash_while_everything_waits(whole: Cluster, nodes: Any, word: str) -> None:
+    work = Work(nodes, word, f"{{{word}}}:state")
+    with at_work(work):
+        rest(work)
+        master = whole.master_of(word)
+        replicated(master)
+        whole.kill(master)
+
+
+@CONCURRENCY
+def test_a_crash_while_everything_is_at_work(whole: Cluster, nodes: Any, word: str, concurrency: int) -> None:
+    """What is written lies on another node, or was replicated: what a crash loses of it is Redis's own affair."""
+    source, state, _ = keys_apart(whole, word)
+    old = Work(nodes, f"{{{state}}}:old", f"{{{state}}}:old-state", concurrency)
+    assert Stream(nodes, old.source).append_many({"n": n} for n in range(3000)) == 3000
+    nodes.xgroup_create(old.source, GROUP, "0")
+    old.written, master = 3000, whole.master_of(state)
+    replicated(master)
+    with (
+        at_work(Work(nodes, source, state)),
+        running(old.read_on, stop=old.reader.stop),
+        running(old.consume, stop=old.consumer.stop),
+    ):
+
+        def amid() -> bool:
+            return min(old.counts()) > 100
+
+        until(amid)
+        whole.kill(master)
+        old.check()
+
+
+def test_an_append_waits_for_the_replica(whole: Cluster, nodes: Any, word: str) -> None:
+    stream, master = Stream(nodes, word), whole.master_of(word)
+    stream.append({"n": 0})
+    replicated(master)
+    whole.kill(master)
+    began = time.monotonic()
+    assert stream.append_many({"n": n} for n in range(1, 10)) == 9
+    assert stream.append({"n": 10}, idempotency_key="k") == stream.append({"n": 10}, idempotency_key="k")
+    assert numbers_in(nodes, word) == list(range(11))
+    assert time.monotonic() - began < 10
+
+
+def test_other_nodes_are_used_while_one_is_down(whole: Cluster, nodes: Any, word: str) -> None:
+    for dead in range(3):
+        whole.restart()
+        keys = keys_apart(whole, f"{word}:{dead}")
+        for key in keys:
+            Stream(nodes, key).append({"n": 1})
+            replicated(whole.master_of(key))
+        whole.kill(whole.master_of(keys[dead]))
+        for key in keys[:dead] + keys[dead + 1 :]:
+            with redis.RedisCluster.from_url(whole.url) as fresh:
+                for client in (nodes, fresh):
+                    began = time.monotonic()
+                    Stream(client, key).append({"n": 2})
+                    assert [entry.value["n"] for entry in Replayer(client, key).entries(limit=1)] == ["1"]
+                    with CheckpointedReader(client, key, f"{{{key}}}:state", follow=False) as reader:
+                        assert len([entry for entry in reader]) in {2, 1, 0}
+                    assert time.monotonic() - began < 1
+        until(lambda: whole.master_of(keys[dead]).running)  # noqa: B023 - waited for here
+
+
+def test_no_node_at_all_is_an_error_of_ours(nodes: Any, word: str) -> None:
+    """Made by redis-py when it first looks for the nodes, which in the synchronous half is before there is a client."""
+
+
+# Moving slots -------------------------------------------------------------------------------------------------------
+
+
+@CONCURRENCY
+@pytest.mark.parametrize("first", ["source", "rest"])
+def test_a_slot_moves_while_everything_is_at_work(
+    cluster: Cluster, nodes: Any, word: str, concurrency: int, first: str
+) -> None:
+    work = Work(nodes, word, f"{{{word}}}:state", concurrency)
+    with at_work(work):
+        slot, master = cluster.slot_of(word), cluster.master_of(word)
+        target = other_master(cluster, master)
+        cluster.begin_migration(slot, target)
+        pause(0.2)
+        keys = [word, work.read] if first == "source" else [work.state, work.handled, f"{{{word}}}:appends"]
+        assert len(cluster.move_keys(slot, keys=keys)) == len(keys)
+        pause(0.5)
+        cluster.end_migration(slot)
+    assert cluster.master_of(word) is target
+
+
+def test_a_slot_moves_while_everything_waits(cluster: Cluster, nodes: Any, word: str) -> None:
+    work = Work(nodes, word, f"{{{word}}}:state")
+    with at_work(work):
+        rest(work)
+        slot = cluster.slot_of(word)
+        cluster.begin_migration(slot, other_master(cluster, cluster.master_of(word)))
+        pause(0.2)
+        cluster.move_keys(slot, keys=[word])
+        pause(0.7)
+        cluster.move_keys(slot)
+        pause(0.2)
+        cluster.end_migration(slot)
+
+
+def test_single_keys_are_followed_in_the_middle_of_a_move(cluster: Cluster, nodes: Any, word: str) -> None:
+    stream, slot = Stream(nodes, word), cluster.slot_of(word)
+    stream.append_many({"n": n} for n in range(3))
+    cluster.begin_migration(slot, other_master(cluster, cluster.master_of(word)))
+    cluster.move_keys(slot)
+    assert stream.length() == 3
+    stream.append({"n": 3})
+    assert (stream.info()).length == 4
+    assert [int(entry.value["n"]) for entry in Replayer(nodes, word).entries()] == [0, 1, 2, 3]
+    cluster.end_migration(slot)
+    assert numbers_in(nodes, word) == [0, 1, 2, 3]
+
+
+# Stopping -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("down", ["killed", "frozen"])
+def test_stop_is_heeded_while_a_node_is_down(whole: Cluster, nodes: Any, word: str, down: str) -> None:
+    keys, recorder = keys_apart(whole, word), Recorder()
+    for key in keys:
+        write(nodes, key, 0)
+    seen, read, followed = Seen(), list[int](), list[int]()
+    consumer = GroupConsumer(nodes, keys, GROUP, observer=recorder, min_idle_time=timedelta(seconds=60))
+    reader = CheckpointedReader(nodes, keys[0], f"{{{keys[0]}}}:state", observer=recorder)
+    replayer = Replayer(nodes, keys[0])
+    with (
+        consuming(consumer, seen) as consuming_on,
+        running(collect, reader, read, stop=reader.stop) as reading,
+        running(follow, replayer, followed, stop=replayer.stop) as following,
+    ):
+        until(lambda: len(seen.handled) == 3 and read == [0])
+        master = whole.master_of(keys[0])
+        if down == "killed":
+            whole.kill(master)
+        else:
+            os.kill(master.pid, signal.SIGSTOP)
+        try:
+            pause(0.4)
+            began = time.monotonic()
+            for loop in (consumer, reader, replayer):
+                loop.stop()
+            until(lambda: consuming_on.done and reading.done and following.done)
+            assert time.monotonic() - began < 1.2
+        finally:
+            if down == "frozen":
+                os.kill(master.pid, signal.SIGCONT)
+    whole.wait()

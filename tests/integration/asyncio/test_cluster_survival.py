@@ -1,0 +1,219 @@
+"""Failovers, crashes and moving slots under way: nothing is lost or doubled, and every loop goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from streamkit.asyncio import CheckpointedReader, GroupConsumer, Replayer, ServerUnavailable, Stream
+from streamkit.testing import Cluster
+from tests.integration.asyncio._clusters import keys_apart
+from tests.integration.asyncio._groups import GROUP, Seen, consuming
+from tests.integration.asyncio._readers import collect, numbers_in, write
+from tests.integration.asyncio._replays import follow
+from tests.integration.asyncio._runtime import pause, running, until
+from tests.integration.asyncio._surviving import Work, at_work, other_master, replicated, rest
+from tests.integration.recording import Recorder
+
+
+@pytest.fixture
+def whole(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, and whole again after the test."""
+    yield cluster
+    cluster.restart()
+
+
+CONCURRENCY = pytest.mark.parametrize("concurrency", [1, 4])
+
+
+# Failovers ----------------------------------------------------------------------------------------------------------
+
+
+@CONCURRENCY
+async def test_a_failover_while_everything_is_at_work(
+    cluster: Cluster, nodes: Any, word: str, concurrency: int
+) -> None:
+    work = Work(nodes, word, f"{{{word}}}:state", concurrency)
+    async with at_work(work):
+        replica = cluster.fail_over(cluster.master_of(word))
+        await pause(0.1)
+        before = work.written
+        await until(lambda: work.written > before + 50)
+    assert cluster.master_of(word) is replica
+
+
+async def test_a_failover_while_everything_waits(cluster: Cluster, nodes: Any, word: str) -> None:
+    work = Work(nodes, word, f"{{{word}}}:state")
+    async with at_work(work):
+        await rest(work)
+        cluster.fail_over(cluster.master_of(word))
+        await pause(0.2)
+
+
+async def test_a_failover_of_the_checkpoints_node(cluster: Cluster, nodes: Any, word: str) -> None:
+    source, state, _ = keys_apart(cluster, word)
+    async with at_work(Work(nodes, source, state)):
+        cluster.fail_over(cluster.master_of(state))
+        await pause(0.2)
+
+
+# Crashes ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_crash_while_everything_waits(whole: Cluster, nodes: Any, word: str) -> None:
+    work = Work(nodes, word, f"{{{word}}}:state")
+    async with at_work(work):
+        await rest(work)
+        master = whole.master_of(word)
+        await replicated(master)
+        whole.kill(master)
+
+
+@CONCURRENCY
+async def test_a_crash_while_everything_is_at_work(whole: Cluster, nodes: Any, word: str, concurrency: int) -> None:
+    """What is written lies on another node, or was replicated: what a crash loses of it is Redis's own affair."""
+    source, state, _ = keys_apart(whole, word)
+    old = Work(nodes, f"{{{state}}}:old", f"{{{state}}}:old-state", concurrency)
+    assert await Stream(nodes, old.source).append_many({"n": n} for n in range(3000)) == 3000
+    await nodes.xgroup_create(old.source, GROUP, "0")
+    old.written, master = 3000, whole.master_of(state)
+    await replicated(master)
+    async with (
+        at_work(Work(nodes, source, state)),
+        running(old.read_on, stop=old.reader.stop),
+        running(old.consume, stop=old.consumer.stop),
+    ):
+
+        async def amid() -> bool:
+            return min(await old.counts()) > 100
+
+        await until(amid)
+        whole.kill(master)
+        await old.check()
+
+
+async def test_an_append_waits_for_the_replica(whole: Cluster, nodes: Any, word: str) -> None:
+    stream, master = Stream(nodes, word), whole.master_of(word)
+    await stream.append({"n": 0})
+    await replicated(master)
+    whole.kill(master)
+    began = time.monotonic()
+    assert await stream.append_many({"n": n} for n in range(1, 10)) == 9
+    assert await stream.append({"n": 10}, idempotency_key="k") == await stream.append({"n": 10}, idempotency_key="k")
+    assert await numbers_in(nodes, word) == list(range(11))
+    assert time.monotonic() - began < 10
+
+
+async def test_other_nodes_are_used_while_one_is_down(whole: Cluster, nodes: Any, word: str) -> None:
+    for dead in range(3):
+        whole.restart()
+        keys = keys_apart(whole, f"{word}:{dead}")
+        for key in keys:
+            await Stream(nodes, key).append({"n": 1})
+            await replicated(whole.master_of(key))
+        whole.kill(whole.master_of(keys[dead]))
+        for key in keys[:dead] + keys[dead + 1 :]:
+            async with redis.asyncio.RedisCluster.from_url(whole.url) as fresh:
+                for client in (nodes, fresh):
+                    began = time.monotonic()
+                    await Stream(client, key).append({"n": 2})
+                    assert [entry.value["n"] async for entry in Replayer(client, key).entries(limit=1)] == ["1"]
+                    async with CheckpointedReader(client, key, f"{{{key}}}:state", follow=False) as reader:
+                        assert len([entry async for entry in reader]) in {2, 1, 0}
+                    assert time.monotonic() - began < 1
+        await until(lambda: whole.master_of(keys[dead]).running)  # noqa: B023 - waited for here
+
+
+async def test_no_node_at_all_is_an_error_of_ours(nodes: Any, word: str) -> None:
+    """Made by redis-py when it first looks for the nodes, which in the synchronous half is before there is a client."""
+
+
+# Moving slots -------------------------------------------------------------------------------------------------------
+
+
+@CONCURRENCY
+@pytest.mark.parametrize("first", ["source", "rest"])
+async def test_a_slot_moves_while_everything_is_at_work(
+    cluster: Cluster, nodes: Any, word: str, concurrency: int, first: str
+) -> None:
+    work = Work(nodes, word, f"{{{word}}}:state", concurrency)
+    async with at_work(work):
+        slot, master = cluster.slot_of(word), cluster.master_of(word)
+        target = other_master(cluster, master)
+        cluster.begin_migration(slot, target)
+        await pause(0.2)
+        keys = [word, work.read] if first == "source" else [work.state, work.handled, f"{{{word}}}:appends"]
+        assert len(cluster.move_keys(slot, keys=keys)) == len(keys)
+        await pause(0.5)
+        cluster.end_migration(slot)
+    assert cluster.master_of(word) is target
+
+
+async def test_a_slot_moves_while_everything_waits(cluster: Cluster, nodes: Any, word: str) -> None:
+    work = Work(nodes, word, f"{{{word}}}:state")
+    async with at_work(work):
+        await rest(work)
+        slot = cluster.slot_of(word)
+        cluster.begin_migration(slot, other_master(cluster, cluster.master_of(word)))
+        await pause(0.2)
+        cluster.move_keys(slot, keys=[word])
+        await pause(0.7)
+        cluster.move_keys(slot)
+        await pause(0.2)
+        cluster.end_migration(slot)
+
+
+async def test_single_keys_are_followed_in_the_middle_of_a_move(cluster: Cluster, nodes: Any, word: str) -> None:
+    stream, slot = Stream(nodes, word), cluster.slot_of(word)
+    await stream.append_many({"n": n} for n in range(3))
+    cluster.begin_migration(slot, other_master(cluster, cluster.master_of(word)))
+    cluster.move_keys(slot)
+    assert await stream.length() == 3
+    await stream.append({"n": 3})
+    assert (await stream.info()).length == 4
+    assert [int(entry.value["n"]) async for entry in Replayer(nodes, word).entries()] == [0, 1, 2, 3]
+    cluster.end_migration(slot)
+    assert await numbers_in(nodes, word) == [0, 1, 2, 3]
+
+
+# Stopping -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("down", ["killed", "frozen"])
+async def test_stop_is_heeded_while_a_node_is_down(whole: Cluster, nodes: Any, word: str, down: str) -> None:
+    keys, recorder = keys_apart(whole, word), Recorder()
+    for key in keys:
+        await write(nodes, key, 0)
+    seen, read, followed = Seen(), list[int](), list[int]()
+    consumer = GroupConsumer(nodes, keys, GROUP, observer=recorder, min_idle_time=timedelta(seconds=60))
+    reader = CheckpointedReader(nodes, keys[0], f"{{{keys[0]}}}:state", observer=recorder)
+    replayer = Replayer(nodes, keys[0])
+    async with (
+        consuming(consumer, seen) as consuming_on,
+        running(collect, reader, read, stop=reader.stop) as reading,
+        running(follow, replayer, followed, stop=replayer.stop) as following,
+    ):
+        await until(lambda: len(seen.handled) == 3 and read == [0])
+        master = whole.master_of(keys[0])
+        if down == "killed":
+            whole.kill(master)
+        else:
+            os.kill(master.pid, signal.SIGSTOP)
+        try:
+            await pause(0.4)
+            began = time.monotonic()
+            for loop in (consumer, reader, replayer):
+                loop.stop()
+            await until(lambda: consuming_on.done and reading.done and following.done)
+            assert time.monotonic() - began < 1.2
+        finally:
+            if down == "frozen":
+                os.kill(master.pid, signal.SIGCONT)
+    whole.wait()
