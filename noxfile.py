@@ -267,6 +267,15 @@ def matrix(session: nox.Session) -> None:
     session.notify("servers")
 
 
+@nox.session(python=CURRENT, default=False)
+def soak(session: nox.Session) -> None:
+    """A cluster under load whose masters crash; `-- 30` says how often, 10 times if not."""
+    install(session, "--editable", ".[embedded,hiredis]", groups=("test",))
+    count = (session.posargs or ["10"])[0]
+    variables = {"STREAMKIT_SOAK_FAILOVERS": count}
+    session.run("pytest", "-s", "tests/endurance/test_cluster_soak.py", report(session, "soak"), env=variables)
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Time streamkit against hand-written loops over one server; fails for a promised ratio that is missed."""

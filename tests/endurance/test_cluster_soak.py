@@ -77,8 +77,8 @@ class Work:
             self._running.append(stack.enter_context(background(run, stop=consumer.stop)))
         for produce in (self._chunks, self._singles):
             client = self._half.cluster_client(self._url)
-            run = partial(self._half.run, client, produce(self._stream(client)))
-            self._running.append(stack.enter_context(background(run, stop=self._ending.set)))
+            steps = produce(self._stream(client))
+            self._running.append(stack.enter_context(background(self._half.run, client, steps, stop=self._ending.set)))
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait until a condition holds; an error of anything that runs is raised at once."""

@@ -9,7 +9,7 @@ from importlib import resources
 import pytest
 
 from streamkit._core import scripts
-from streamkit._core.scripts import COMMIT, EXPIRE, REST, SETTLE, Script
+from streamkit._core.scripts import COMMIT, EXPIRE, REST, SETTLE, UNREAD, Script
 
 ALL = [script for script in vars(scripts).values() if isinstance(script, Script)]
 
@@ -17,7 +17,7 @@ ALL = [script for script in vars(scripts).values() if isinstance(script, Script)
 @pytest.mark.parametrize("script", ALL, ids=lambda script: script.name)
 class TestEveryScript:
     def test_starts_with_a_shebang(self, script: Script) -> None:
-        assert script.source.startswith("#!lua\n")
+        assert re.match(r"#!lua( flags=allow-oom)?\n", script.source)
 
     def test_is_known_by_the_hash_of_its_source(self, script: Script) -> None:
         assert script.sha == hashlib.sha1(script.source.encode(), usedforsecurity=False).hexdigest()
@@ -51,11 +51,11 @@ def test_one_it_does_not_know_is_sent_by_its_source() -> None:
 
 def test_every_file_is_a_script_or_a_part_of_one() -> None:
     files = {path.name for path in (resources.files("streamkit") / "scripts").iterdir() if path.name.endswith(".lua")}
-    parts = {"common.lua", "effects.lua", "group.lua"}
-    assert files == {f"{script.name}.lua" for script in ALL} | parts
-    for part in parts:
+    parts = {"common.lua": SETTLE, "effects.lua": SETTLE, "group.lua": SETTLE, "last_kept.lua": UNREAD}
+    assert files == {f"{script.name}.lua" for script in ALL} | parts.keys()
+    for part, script in parts.items():
         source = (resources.files("streamkit") / "scripts" / part).read_text(encoding="utf-8")
-        assert source in SETTLE.source
+        assert source in script.source
 
 
 def test_scripts_differ() -> None:

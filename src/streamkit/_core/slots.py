@@ -5,12 +5,11 @@ https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
 
 from __future__ import annotations
 
+from binascii import crc_hqx
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
-
-from redis.crc import key_slot
 
 from streamkit._core.errors import InvalidArgument
 from streamkit._core.replies import text
@@ -28,7 +27,12 @@ Address: TypeAlias = tuple[str, int]
 @lru_cache(maxsize=4096)
 def slot_of(key: str) -> int:
     """The slot of a key, or of its ``{tag}``."""
-    return key_slot(key.encode())
+    word = key.encode()
+    opening = word.find(b"{")
+    closing = word.find(b"}", opening + 1)
+    if opening != -1 and closing > opening + 1:
+        word = word[opening + 1 : closing]
+    return crc_hqx(word, 0) % 16384
 
 
 def key_of(command: Command) -> str | None:

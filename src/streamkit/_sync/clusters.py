@@ -25,7 +25,7 @@ from streamkit._sync._runtime import (
     seeds,
 )
 from streamkit._sync.links import LOST, Known, Link, Ticket, Wire
-from streamkit._sync.pools import Pool, connected, patience_of
+from streamkit._sync.pools import Pool, connect_timeout, connected, patience_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -245,8 +245,6 @@ class ClusterPool(Pool):
                 connection, node = borrowed_from_node(self._client, address)
             except (*LOST, exceptions.ResponseError) as error:
                 raise typed(error, doing=f"connecting to {address[0]}:{address[1]}") from error
-            except exceptions.RedisClusterException as error:  # the client found no node to begin with
-                raise typed(exceptions.ConnectionError(str(error)), doing="connecting to the cluster") from error
             if connection is None:  # a node that the client has not heard of yet
                 connection = connected(self._connection_class, self._at(address))
             wire = Wire(connection, self.known, stopping, self.patience)
@@ -273,7 +271,7 @@ class ClusterPool(Pool):
         return ClusterLink(self.known, connect, self._remap)
 
     def _own(self, address: Address, stopping: Stopping | None) -> Wire:
-        connection = connected(self._connection_class, self._at(address))
+        connection = connected(self._connection_class, self._at(address), connect_timeout(stopping))
         return Wire(connection, self.known, stopping, self.patience)
 
     def _at(self, address: Address) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from streamkit._core.appends import Target
-from streamkit._core.errors import InvalidArgument
+from streamkit._core.errors import InvalidArgument, OutOfOrder
 from streamkit._core.keys import require_key
 from streamkit._core.replaying import Scope, as_they_are, chunks_of, share_keys
 from streamkit._sync.appending import Delivery
@@ -72,7 +72,15 @@ class Copying:
     def _chunks(self, ids: Sequence[EntryId], values: Sequence[Any], delivery: Delivery) -> Iterator[Chunk]:
         encode = as_they_are if self._codec is None else self._codec.encode
         entries: list[Encoded] = list(map(encode, values))
-        yield from chunks_of(entries, ids if self._keep_ids else None, self._route, lambda: delivery.chunk_size)
+        if not self._keep_ids:
+            yield from chunks_of(entries, None, self._route, lambda: delivery.chunk_size)
+            return
+        # Two shards may have the same ID, which one stream cannot; the server looks at the first of a chunk only.
+        wrong = next((at for at in range(1, len(ids)) if ids[at] <= ids[at - 1]), len(ids))
+        yield from chunks_of(entries[:wrong], ids[:wrong], self._route, lambda: delivery.chunk_size)
+        if wrong < len(ids):
+            newest, target = ids[wrong - 1], self._route(ids[wrong].ms)
+            raise OutOfOrder(stream=target.key, entry_id=str(ids[wrong]), newest=str(newest))
 
     def _on(self, server: Server) -> bool:
         try:

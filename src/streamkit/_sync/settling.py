@@ -129,10 +129,12 @@ class Settling:
 
     def due(self) -> tuple[Lane, str] | None:
         """The next entry whose time has come; those lost meanwhile are passed over."""
-        while self._waiting and self._waiting[0][0] <= time.monotonic():
+        while self._waiting and self._waiting[0][0] <= (now := time.monotonic()):
             _, _, lane, entry_id = heapq.heappop(self._waiting)
             if lane.away:
-                heapq.heappush(self._waiting, (lane.away + AFTER_AWAY, next(self._numbers), lane, entry_id))
+                # Later than now: its while may be over, and only a look between two turns notes that.
+                later = max(lane.away, now) + AFTER_AWAY
+                heapq.heappush(self._waiting, (later, next(self._numbers), lane, entry_id))
             elif self._leases.holds(lane, entry_id):
                 return lane, entry_id
         return None

@@ -6,11 +6,11 @@ import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
-from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeAlias, cast
 
 import redis
 import redis.asyncio
+from redis import exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from typing_extensions import TypeVar
@@ -251,17 +251,28 @@ class Bell:
     """Wakes a waiting loop of the same event loop."""
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._rung = False
+        self._waiting: asyncio.Future[None] | None = None
 
     def ring(self) -> None:
         """Wake who waits now, or next."""
-        self._event.set()
+        self._rung = True
+        if self._waiting is not None:
+            _finish(self._waiting)
 
     async def wait(self, seconds: float) -> None:
         """Sleep so long, or until it rings."""
-        with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._event.wait(), seconds)
-        self._event.clear()
+        # Not wait_for, which before Python 3.12 may swallow a cancellation.
+        if not self._rung:
+            loop = asyncio.get_running_loop()
+            self._waiting = waiting = loop.create_future()
+            timer = loop.call_later(seconds, _finish, waiting)
+            try:
+                await waiting
+            finally:
+                timer.cancel()
+                self._waiting = None
+        self._rung = False
 
 
 class Background:
@@ -285,9 +296,14 @@ class Background:
         """Wait for its end."""
         if self._task is not None:
             task, self._task = self._task, None
-            if self._cancelled:
+            try:
                 await asyncio.wait([task])
-            else:
+            except asyncio.CancelledError:
+                # Not left to that task, which may be ending just now, and would swallow it.
+                task.cancel()
+                await asyncio.wait([task])
+                raise
+            if not self._cancelled:
                 await task
 
 
@@ -339,6 +355,9 @@ def node_settings(client: Any) -> tuple[Any, dict[str, Any]]:
     return node.connection_class, node.connection_kwargs
 
 
+_UNREACHABLE = (exceptions.RedisClusterException, exceptions.ConnectionError, exceptions.TimeoutError)
+
+
 def seeds(client: Any) -> list[tuple[str, int]]:
     """The nodes that a cluster client has heard of."""
     manager = client.nodes_manager
@@ -348,7 +367,11 @@ def seeds(client: Any) -> list[tuple[str, int]]:
 
 async def borrowed_from_node(client: Any, address: tuple[str, int]) -> tuple[Any, Any]:
     """A connection of the client's to a node, with the node; None, None: the client does not know the node."""
-    _, cancelled = await heeding(client.initialize())
+    try:
+        _, cancelled = await heeding(client.initialize())
+    except (*_UNREACHABLE, OSError):
+        # It also asks a node of its own choice, which may be down while ours is not.
+        return None, None
     check_cancelled(cancelled)
     node = client.nodes_manager.nodes_cache.get(f"{address[0]}:{address[1]}")
     if node is None:

@@ -24,7 +24,7 @@ from streamkit.asyncio._runtime import (
     seeds,
 )
 from streamkit.asyncio.links import LOST, Known, Link, Ticket, Wire
-from streamkit.asyncio.pools import Pool, connected, patience_of
+from streamkit.asyncio.pools import Pool, connect_timeout, connected, patience_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -246,8 +246,6 @@ class ClusterPool(Pool):
                 connection, node = await borrowed_from_node(self._client, address)
             except (*LOST, exceptions.ResponseError) as error:
                 raise typed(error, doing=f"connecting to {address[0]}:{address[1]}") from error
-            except exceptions.RedisClusterException as error:  # the client found no node to begin with
-                raise typed(exceptions.ConnectionError(str(error)), doing="connecting to the cluster") from error
             if connection is None:  # a node that the client has not heard of yet
                 connection = await connected(self._connection_class, self._at(address))
             wire = Wire(connection, self.known, stopping, self.patience)
@@ -274,7 +272,7 @@ class ClusterPool(Pool):
         return ClusterLink(self.known, connect, self._remap)
 
     async def _own(self, address: Address, stopping: Stopping | None) -> Wire:
-        connection = await connected(self._connection_class, self._at(address))
+        connection = await connected(self._connection_class, self._at(address), connect_timeout(stopping))
         return Wire(connection, self.known, stopping, self.patience)
 
     def _at(self, address: Address) -> dict[str, Any]:

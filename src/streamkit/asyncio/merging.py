@@ -38,8 +38,13 @@ class MergedPages:
             page = await part.next()
             if page is not None:
                 self._held.append((part, *page))
-        if not self._held:
-            return None
+        return self._run() if self._held else None
+
+    def at_hand(self) -> tuple[str, Sequence[RawEntry]] | None:
+        """The same, of what was read already; None: something is to be read first."""
+        return None if self._waiting or not self._held else self._run()
+
+    def _run(self) -> tuple[str, Sequence[RawEntry]]:
         self._held.sort(key=lambda each: _id(each[2][0]), reverse=self._reverse)
         part, key, entries = self._held.pop(0)
         size = len(entries)

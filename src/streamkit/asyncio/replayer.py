@@ -15,6 +15,7 @@ from streamkit._core.following import parse_start
 from streamkit._core.ids import NEW, Beginning, EntryId
 from streamkit._core.keys import require_key
 from streamkit._core.observers import LoggingObserver, Observer
+from streamkit._core.pages import MOST
 from streamkit._core.replaying import Pace, Scope, check_limit, parse_scope, require_callable
 from streamkit.asyncio._runtime import Client, Stopping, refuse_result
 from streamkit.asyncio.connections import Server
@@ -255,7 +256,7 @@ class Replayer(Generic[T]):
 
         Raises:
             InvalidArgument: A bound means nothing, or ``to`` is the source itself.
-            OutOfOrder: With ``keep_ids``: the target has newer entries.
+            OutOfOrder: With ``keep_ids``: the target has newer entries, or two shards of the source have the same ID.
             AppendError: An entry was refused otherwise; ``appended`` says how many were copied before it.
             EncodeError: The target's codec gives fields that Redis cannot store.
             WrongKeyType: A key holds no stream.
@@ -270,13 +271,18 @@ class Replayer(Generic[T]):
         with self._stoppable() as stopping:
             pages = self._pages(scopes, stopping)
             while (page := await pages.next()) is not None:
-                stream, entries = page
-                if copying.raw:
-                    ids = [EntryId.parse(raw_id) for raw_id, _ in entries]
-                    values: Sequence[Any] = [flat for _, flat in entries]
-                else:
-                    decoded = list(self._decoded(stream, entries))
-                    ids, values = [entry.id for entry in decoded], [entry.value for entry in decoded]
+                ids, values = list[EntryId](), list[Any]()
+                while page is not None:
+                    stream, entries = page
+                    if copying.raw:
+                        ids += [EntryId.parse(raw_id) for raw_id, _ in entries]
+                        values += [flat for _, flat in entries]
+                    else:
+                        decoded = list(self._decoded(stream, entries))
+                        ids += [entry.id for entry in decoded]
+                        values += [entry.value for entry in decoded]
+                    # Shards are merged entry by entry, and written together all the same.
+                    page = pages.at_hand() if isinstance(pages, MergedPages) and len(ids) < MOST else None
                 copied = await copying.write(ids, values, stopping)
                 if progress is not None:
                     progress(copied)

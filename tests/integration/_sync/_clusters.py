@@ -49,7 +49,7 @@ def calls_of(cluster: Cluster) -> dict[Node, Counter[str]]:
 
 def _stats(info: str) -> list[tuple[str, dict[str, str]]]:
     lines = [line.partition(":") for line in info.splitlines() if line.startswith("cmdstat_")]
-    return [(name, dict(part.split("=", 1) for part in rest.split(","))) for name, _, rest in lines]  # type: ignore[misc]
+    return [(name, dict(part.split("=", 1) for part in rest.split(","))) for name, _, rest in lines]
 
 
 def since(cluster: Cluster, before: dict[Node, Counter[str]]) -> dict[Node, Counter[str]]:

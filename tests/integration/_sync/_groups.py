@@ -35,7 +35,9 @@ QUICK = RetryPolicy(max_deliveries=3, backoff=milliseconds(20))
 """A policy for tests of failing handlers."""
 
 
-def consumer_of(client: redis.Redis, key: str, consumer: str = "a", **options: Any) -> GroupConsumer[Fields]:
+def consumer_of(
+    client: redis.Redis, key: str | Sequence[str], consumer: str = "a", **options: Any
+) -> GroupConsumer[Fields]:
     """A consumer that is quick to retry and to take over."""
     options = {"retry": QUICK, "min_idle_time": LEASE, **options}
     return GroupConsumer(client, key, GROUP, consumer, **options)

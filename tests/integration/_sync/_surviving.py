@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from redis.exceptions import RedisClusterException, RedisError
+
 from streamkit import CheckpointedReader, Delivery, GroupConsumer, RetryPolicy, Stream
 from streamkit._core.keys import companion
 from streamkit.testing import Cluster, Node
@@ -96,8 +98,11 @@ class Work:
         self.consumer.run(handle, concurrency=self.concurrency)
 
     def counts(self) -> tuple[int, int]:
-        """How many were passed on by the reader, and by the group."""
-        return self.nodes.xlen(self.read), self.nodes.xlen(self.handled)
+        """How many were passed on by the reader, and by the group; none are known of while a node is down."""
+        try:
+            return self.nodes.xlen(self.read), self.nodes.xlen(self.handled)
+        except (RedisError, OSError, RedisClusterException):
+            return 0, 0
 
     def caught_up(self) -> bool:
         """Whether everything that was written was passed on."""

@@ -98,8 +98,8 @@ def test_a_partition_that_another_program_wrote_expires(nodes: Any, word: str) -
 def test_a_reader_goes_through_partitions_on_all_nodes(nodes: Any, word: str) -> None:
     stream, recorder = partitions(nodes, word), Recorder()
     state, out = f"{{{word}:state}}", f"{{{word}:state}}:out"
+    reader = CheckpointedReader(nodes, stream, state, state=Sum(), follow=False, observer=recorder)
     for numbers, total in ((range(DAYS), 28), (range(DAYS, DAYS + 3), 28 + 27)):
-        reader = CheckpointedReader(nodes, stream, state, state=Sum(), follow=False, observer=recorder)
         with reader:
             for entry in reader:
                 reader.state.total += int(entry.value["n"])

@@ -84,15 +84,17 @@ class Adding:
 
     def make(self, shard: Any, checkpoint: str) -> CheckpointedReader[Fields, Totals]:
         """The reader of a shard."""
+        soon = timedelta(seconds=0.02)
         return CheckpointedReader(
-            self.client, shard, checkpoint, state=Totals(), observer=Observer(), commit_interval=timedelta(0)
+            self.client, shard, checkpoint, state=Totals(), observer=Observer(), commit_interval=soon
         )
 
     async def __call__(self, entry: Entry[Fields], reader: CheckpointedReader[Fields, Totals]) -> None:
         number = int(entry.value["n"])
         reader.state.count += 1
         reader.state.total += number
-        reader.emit(entry.stream.replace(self.name, f"{self.name}:out", 1), entry.value)
+        shard = entry.stream.partition("{")[2].partition("}")[0]
+        reader.emit(f"{self.name}:out:{{{shard}}}", entry.value)
         self.seen.setdefault(entry.stream, []).append(number)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from redis.exceptions import RedisClusterException, RedisError
+
 from streamkit._core.keys import companion
 from streamkit.asyncio import CheckpointedReader, Delivery, GroupConsumer, RetryPolicy, Stream
 from streamkit.testing import Cluster, Node
@@ -95,8 +97,11 @@ class Work:
         await self.consumer.run(handle, concurrency=self.concurrency)
 
     async def counts(self) -> tuple[int, int]:
-        """How many were passed on by the reader, and by the group."""
-        return await self.nodes.xlen(self.read), await self.nodes.xlen(self.handled)
+        """How many were passed on by the reader, and by the group; none are known of while a node is down."""
+        try:
+            return await self.nodes.xlen(self.read), await self.nodes.xlen(self.handled)
+        except (RedisError, OSError, RedisClusterException):
+            return 0, 0
 
     async def caught_up(self) -> bool:
         """Whether everything that was written was passed on."""

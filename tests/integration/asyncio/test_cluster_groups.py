@@ -12,6 +12,7 @@ from streamkit.asyncio import (
     Cause,
     DeadLetterQueue,
     Delivery,
+    Entry,
     GroupConsumer,
     PartitionedStream,
     Reject,
@@ -164,7 +165,7 @@ async def test_what_another_left_is_taken_over(cluster: Cluster, nodes: Any, wor
     for key in keys:
         await strand(nodes, key, "dead", 2)
     seen = Seen()
-    consumer = consumer_of(nodes, source, "b")
+    consumer: GroupConsumer[Fields] = consumer_of(nodes, source, "b")
     held = [entry async for entry in consumer.pending()]
     assert len(held) == sum([len(await pending_in(nodes, key)) for key in keys])
     assert {entry.consumer for entry in held} == {"dead"}
@@ -298,6 +299,10 @@ async def test_a_guarded_handler_runs_once(nodes: Any, word: str, effects: bool)
     assert handled == list(range(20))
     assert await numbers_in(nodes, f"{{{word}}}:out") == (handled if effects else [])
     assert await nodes.exists(f"{{{word}}}:once:charge-card:{(await nodes.xrange(word))[0][0].decode()}")
+
+    async def count(entry: Entry[Fields]) -> None:
+        handled.append(int(entry.value["n"]))
+
     async for entry in Replayer(nodes, word).entries():
-        await once(nodes, "charge-card")(handle)(entry)  # type: ignore[type-var]
+        await once(nodes, "charge-card")(count)(entry)
     assert len(handled) == 20

@@ -116,7 +116,7 @@ async def test_partitions_of_shards_lie_in_the_shards_slot(store: Any, name: str
 
 async def test_tenants_have_shards_by_their_names(store: Any, name: str) -> None:
     stream = ShardedStream(store, name, shards=TENANTS, key=customer_of)
-    values = [{"n": n, "customer": TENANTS[n % 2]} for n in range(100)]
+    values: list[Any] = [{"n": n, "customer": TENANTS[n % 2]} for n in range(100)]
     assert await stream.append_many(values) == 100
     await stream.append({"n": 100, "customer": "tenant_a"})
     assert await numbers_in(store, f"{name}:{{tenant_a}}") == list(range(0, 102, 2))
@@ -136,11 +136,11 @@ async def test_nothing_is_nothing(store: Any, name: str) -> None:
 
 async def test_before_a_wrong_key_everything_is_written(store: Any, name: str) -> None:
     stream = ShardedStream(store, name, shards=TENANTS, key=customer_of)
-    values = [{"n": n, "customer": "nobody" if n == 60 else TENANTS[n % 2]} for n in range(100)]
+    values: list[Any] = [{"n": n, "customer": "nobody" if n == 60 else TENANTS[n % 2]} for n in range(100)]
     with pytest.raises(InvalidArgument, match=r"has no shard 'nobody'; it has .*written before it: 60\)$"):
         await stream.append_many(values)
     assert await stream.length() == 60
-    with pytest.raises(InvalidArgument, match="has no shard 'nobody'; it has tenant_a, tenant_b$"):
+    with pytest.raises(InvalidArgument, match=r"has no shard 'nobody'; it has tenant_a, tenant_b$"):
         await stream.append(values[60])
 
 
@@ -191,12 +191,13 @@ async def test_what_was_written_before_a_time_out_of_order_is_what_the_error_say
 
 async def test_a_codec_that_fails_is_raised_after_what_was_written(store: Any, name: str) -> None:
     stream = ShardedStream(store, name, shards=2, key=customer_of, codec=JsonCodec())
-    with pytest.raises(EncodeError):
-        await stream.append_many([value_of(1), {"customer": "c1", "n": object()}])
-    with pytest.raises(EncodeError):
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        await stream.append_many([*map(value_of, range(1000)), {"customer": "c1", "n": object()}])
+    length = await stream.length()
+    with pytest.raises(TypeError, match="not JSON serializable"):
         await stream.append({"customer": "c1", "n": object()})
-    assert await stream.length() == 0
     assert await stream.append_many([value_of(1)]) == 1
+    assert await stream.length() == length + 1
 
 
 async def test_a_shard_of_another_type_is_an_error(store: Any, name: str) -> None:
@@ -216,9 +217,7 @@ async def test_a_shard_of_another_type_is_an_error(store: Any, name: str) -> Non
 async def test_what_cannot_work_is_refused_at_once(store: Any, name: str) -> None:
     with pytest.raises(InvalidArgument, match="give the codec to the streams that of= makes"):
         ShardedStream(store, name, shards=2, key=customer_of, codec=JsonCodec(), of=daily)  # type: ignore[call-overload]
-    with pytest.raises(
-        InvalidArgument, match=r"of= must make the stream '.*:\{0\}' from the key it is given, and made"
-    ):
+    with pytest.raises(InvalidArgument, match=r"of= must make the stream '.*:\{0\}' from the key it is given"):
         ShardedStream(store, name, shards=2, key=customer_of, of=lambda client, _: Stream(client, name))
     with pytest.raises(InvalidArgument, match="must have no braces"):
         ShardedStream(store, f"{{{name}}}", shards=2, key=customer_of)

@@ -1,0 +1,523 @@
+# Generated from tests/integration/asyncio/test_sharded_reader.py by tools/generate_sync.py: do not edit.
+"""Any number of members share the shards of a stream: each shard is read by one, exactly once, in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from streamkit import (
+    CheckpointedReader,
+    Entry,
+    InvalidArgument,
+    Observer,
+    PermissionDenied,
+    ServerUnavailable,
+    ShardedReader,
+    ShardedStream,
+    Stream,
+    WrongKeyType,
+    stop_on_signals,
+)
+from streamkit.testing import Cluster
+from tests.integration._sync._readers import raw
+from tests.integration._sync._runtime import Running, pause, running, until
+from tests.integration._sync._shards import (
+    KINDS,
+    LEASE,
+    SHARDS,
+    Adding,
+    Fields,
+    Totals,
+    daily,
+    emitted,
+    fill,
+    in_order,
+    member_of,
+    sharded,
+    totals_of,
+)
+from tests.integration.proxy import Proxy
+from tests.integration.recording import Recorder
+
+ROOT = Path(__file__).parents[3]
+LIMIT = 1.0
+LONG = timedelta(seconds=60)
+"""A lease that is longer than any test takes."""
+
+pytestmark = pytest.mark.usefixtures("short_waits")
+
+
+def has_read(client: Any, stream: ShardedStream[Fields], count: int) -> Callable[[], Any]:
+    """A condition: so many entries are in the checkpoints."""
+
+    def found() -> bool:
+        return (totals_of(client, stream)).count >= count
+
+    return found
+
+
+def check(client: Any, stream: ShardedStream[Fields], count: int) -> None:
+    """Whoever read what: states and output are those of every entry once, in order."""
+    assert totals_of(client, stream) == Totals(count, sum(range(count)))
+    out = emitted(client, stream)
+    assert sorted(n for numbers in out.values() for n in numbers) == list(range(count))
+    assert all(in_order(numbers) for numbers in out.values())
+
+
+def shares(*members: ShardedReader[Any, Any]) -> list[int]:
+    """How many shards each of them reads."""
+    return [len(member.shards) for member in members]
+
+
+# One member, and several ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_member_reads_all(store: Any, name: str, kind: str) -> None:
+    stream, adding, recorder = sharded(store, name, kind), Adding(store, name), Recorder()
+    fill(stream, range(200))
+    member = member_of(store, stream, "a", adding, observer=recorder)
+    with running(member.run, adding, stop=member.stop):
+        until(has_read(store, stream, 200))
+        fill(stream, range(200, 250))
+        until(has_read(store, stream, 250))
+        assert member.shards == ["0", "1", "2", "3"]
+    check(store, stream, 250)
+    assert member.shards == []
+    assert recorder.of("on_shards") == [(f"{name}:totals", "a", ["0", "1", "2", "3"]), (f"{name}:totals", "a", [])]
+    assert store.exists(f"{{{name}:totals}}:shards") == 0
+
+
+def test_members_that_join_get_their_share(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    first, second, third = (member_of(store, stream, each, adding) for each in "abc")
+    fill(stream, range(100))
+    with running(first.run, adding, stop=first.stop):
+        until(lambda: shares(first) == [4])
+        with running(second.run, adding, stop=second.stop):
+            until(lambda: shares(first, second) == [2, 2])
+            fill(stream, range(100, 200))
+            with running(third.run, adding, stop=third.stop):
+                until(lambda: sorted(shares(first, second, third)) == [1, 1, 2])
+                fill(stream, range(200, 300))
+                held = first.shards, second.shards, third.shards
+                assert sorted(shard for shards in held for shard in shards) == ["0", "1", "2", "3"]
+                until(has_read(store, stream, 300))
+            until(lambda: shares(first, second) == [2, 2])
+        until(lambda: shares(first) == [4])
+        fill(stream, range(300, 400))
+        until(has_read(store, stream, 400))
+    check(store, stream, 400)
+
+
+def test_more_members_than_shards_wait_for_their_turn(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name, shards=1), Adding(store, name)
+    first, second = member_of(store, stream, "a", adding), member_of(store, stream, "b", adding)
+    fill(stream, range(20))
+    with running(second.run, adding, stop=second.stop), running(first.run, adding, stop=first.stop) as run:
+        until(has_read(store, stream, 20))
+        pause(LEASE.total_seconds())
+        assert shares(first, second) == [0, 1]
+        second.stop()
+        until(lambda: shares(first) == [1])
+        fill(stream, range(20, 40))
+        until(has_read(store, stream, 40))
+        assert not run.done
+    check(store, stream, 40)
+
+
+def test_one_that_stops_hands_its_shards_on_at_once(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    first = member_of(store, stream, "a", adding, lease=LONG)
+    second = member_of(store, stream, "b", adding)
+    with running(first.run, adding, stop=first.stop) as run:
+        until(lambda: shares(first) == [4])
+        with running(second.run, adding, stop=second.stop):
+            first.stop()
+            run.result()
+            until(lambda: shares(second) == [4])
+            fill(stream, range(50))
+            until(has_read(store, stream, 50))
+    check(store, stream, 50)
+
+
+def test_a_member_of_the_same_name_goes_on_at_once(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    record = f"{{{name}:totals}}:shards"
+    ends = int(time.time() * 1000) + 3_600_000
+    raw(store).hset(record, mapping={"member:a": ends, **{f"shard:{n}": f"a until {ends}" for n in range(4)}})
+    member = member_of(store, stream, "a", adding)
+    with running(member.run, adding, stop=member.stop):
+        until(lambda: shares(member) == [4])
+
+
+def test_partitions_of_shards_are_read_over_midnight(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name, "partitioned", 2), Adding(store, name)
+    fill(stream, range(20))
+    member = member_of(store, stream, "a", adding)
+    with running(member.run, adding, stop=member.stop):
+        until(has_read(store, stream, 20))
+    assert {key.split(":")[-1] for key in adding.seen} == {f"{time.strftime('%Y%m%d', time.gmtime())}"}
+    assert isinstance(stream.shards[0], type(daily(store, "x")))
+
+
+# Members that die, or freeze --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def program(where: Any, url: str, name: str, lease: float) -> Iterator[subprocess.Popen[str]]:
+    """A member in a process of its own."""
+    kind = "cluster" if "Cluster" in type(where).__name__ else "server"
+    command = [sys.executable, "-m", "tests.integration._sync.sharding_program", kind, url, name, str(lease)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+def url(store: Any, redis_url: str, request: pytest.FixtureRequest) -> str:
+    """Where the client leads to."""
+    if "Cluster" not in type(store).__name__:
+        return redis_url
+    cluster: Cluster = request.getfixturevalue("cluster")
+    return cluster.url
+
+
+def line_of(process: subprocess.Popen[str]) -> str:
+    """The next line of a program."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_what_a_killed_member_had_is_taken_over_after_its_lease(store: Any, name: str, url: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    fill(stream, range(2000))
+    member = member_of(store, stream, "a", adding)
+    with program(store, url, name, LEASE.total_seconds()) as process:
+        assert line_of(process) == "reads 0 1 2 3"
+        until(has_read(store, stream, 50))
+        with running(member.run, adding, stop=member.stop):
+            until(lambda: shares(member) == [2])
+            process.kill()
+            process.wait()
+            killed = time.monotonic()
+            until(lambda: shares(member) == [4])
+            assert time.monotonic() - killed < 3 * LEASE.total_seconds()
+            until(has_read(store, stream, 2000))
+    check(store, stream, 2000)
+
+
+def test_a_frozen_member_makes_no_progress_when_it_goes_on(store: Any, name: str, url: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    fill(stream, range(2000))
+    member = member_of(store, stream, "a", adding)
+    with program(store, url, name, LEASE.total_seconds()) as process:
+        assert line_of(process) == "reads 0 1 2 3"
+        until(has_read(store, stream, 50))
+        os.kill(process.pid, signal.SIGSTOP)
+        with running(member.run, adding, stop=member.stop):
+            until(lambda: shares(member) == [4])
+            until(lambda: len(adding.seen) == SHARDS)
+            os.kill(process.pid, signal.SIGCONT)
+            until(lambda: shares(member) == [2])
+            assert len(line_of(process).split()) < 5
+            until(has_read(store, stream, 2000))
+            process.terminate()
+            assert process.wait(10) == 0
+    check(store, stream, 2000)
+
+
+def test_members_that_come_and_go_lose_and_double_nothing(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name, shards=6), Adding(store, name)
+    fill(stream, range(3000))
+
+    def take_part(number: int) -> None:
+        for turn in range(3):
+            member = member_of(store, stream, f"m{number}-{turn}", adding, lease=timedelta(seconds=0.2))
+            with running(member.run, adding, stop=member.stop):
+                pause(0.15 + number * 0.05)
+
+    with running(take_part, 1), running(take_part, 2), running(take_part, 3):
+        fill(stream, range(3000, 4000))
+    member = member_of(store, stream, "last", adding)
+    with running(member.run, adding, stop=member.stop):
+        until(has_read(store, stream, 4000))
+    check(store, stream, 4000)
+
+
+# Errors -----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_handler_raises_ends_all_and_is_raised(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    fill(stream, range(100))
+
+    def handle(entry: Entry[Fields], reader: CheckpointedReader[Fields, Totals]) -> None:
+        adding(entry, reader)
+        if entry.value["n"] == "57":
+            raise ZeroDivisionError
+
+    member = member_of(store, stream, "a", adding)
+    with pytest.raises(ZeroDivisionError):
+        member.run(handle)
+    assert member.shards == []
+    assert store.exists(f"{{{name}:totals}}:shards") == 0
+    assert "57" not in str(emitted(store, stream))
+    with running(member.run, adding, stop=member.stop):
+        until(has_read(store, stream, 100))
+    check(store, stream, 100)
+
+
+def test_a_maker_that_raises_is_raised(store: Any, name: str) -> None:
+    def make(shard: Any, checkpoint: str) -> CheckpointedReader[Fields, Totals]:
+        if checkpoint.endswith("{2}"):
+            raise ZeroDivisionError
+        return CheckpointedReader(store, shard, checkpoint, state=Totals(), observer=Observer())
+
+    stream = sharded(store, name)
+    member = ShardedReader(store, stream, f"{name}:totals", make, observer=Observer())
+    with pytest.raises(ZeroDivisionError):
+        member.run(Adding(store, name))
+    assert store.exists(f"{{{name}:totals}}:shards") == 0
+
+
+@pytest.mark.parametrize("wrong", ["shard", "checkpoint", "record"])
+def test_a_key_of_another_type_ends_it(store: Any, name: str, wrong: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    member = member_of(store, stream, "a", adding)
+    key = {
+        "shard": stream.shards[1].name,
+        "checkpoint": member.checkpoint_of("1"),
+        "record": f"{{{name}:totals}}:shards",
+    }[wrong]
+    store.set(key, "x")
+    with pytest.raises(WrongKeyType) as caught:
+        member.run(adding)
+    assert key in str(caught.value)
+    store.delete(key)
+    with running(member.run, adding, stop=member.stop):
+        until(lambda: shares(member) == [4])
+
+
+def test_what_cannot_work_is_refused_at_once(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    given: Any = Stream(store, name)
+    with pytest.raises(InvalidArgument, match="source must be a ShardedStream, not Stream"):
+        ShardedReader(store, given, name, adding.make)
+    for wrong in ("", f"{{{name}}}"):
+        with pytest.raises(InvalidArgument, match="name must"):
+            ShardedReader(store, stream, wrong, adding.make)
+    with pytest.raises(InvalidArgument, match="member must be a non-empty str"):
+        member_of(store, stream, "", adding)
+    with pytest.raises(InvalidArgument, match="lease"):
+        member_of(store, stream, "a", adding, lease=timedelta(0))
+    member = ShardedReader(store, stream, name, adding.make)
+    assert member.member != ShardedReader(store, stream, name, adding.make).member
+    assert member.checkpoint_of("1") == f"{name}:{{1}}"
+    with running(member.run, adding, stop=member.stop):
+        until(lambda: shares(member) == [4])
+        with pytest.raises(InvalidArgument, match="is at work already"):
+            member.run(adding)
+        assert shares(member) == [4]
+
+
+def test_a_right_that_is_wanting_is_named(client: redis.Redis, redis_url: str, name: str) -> None:
+    stream = sharded(client, name)
+    raw(client).acl_setuser(name, enabled=True, nopass=True, categories=["+@all"], keys=[f"{name}*"])
+    try:
+        user = redis_url.replace("redis://", f"redis://{name}:x@")
+        with redis.Redis.from_url(user) as limited:
+            adding = Adding(limited, name)
+            with pytest.raises(PermissionDenied, match=f"sharing '{name}:totals'"):
+                member_of(limited, sharded(limited, name), "a", adding).run(adding)
+    finally:
+        raw(client).acl_deluser(name)
+    assert stream.length() == 0
+
+
+# The server is away -------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_cannot_be_reached_at_the_start_is_an_error(redis_url: str, name: str) -> None:
+    with Proxy(redis_url) as proxy:
+        proxy.down()
+        with redis.Redis.from_url(proxy.url) as client:
+            adding = Adding(client, name)
+            with pytest.raises(ServerUnavailable):
+                member_of(client, sharded(client, name), "a", adding).run(adding)
+
+
+def test_a_server_that_is_away_is_waited_for(client: redis.Redis, redis_url: str, name: str) -> None:
+    stream, recorder = sharded(client, name), Recorder()
+    fill(stream, range(100))
+    with Proxy(redis_url) as proxy:
+        with redis.Redis.from_url(proxy.url) as proxied:
+            adding = Adding(proxied, name)
+            member = member_of(proxied, sharded(proxied, name), "a", adding, observer=recorder)
+            with running(member.run, adding, stop=member.stop) as run:
+                until(has_read(client, stream, 100))
+                proxy.down()
+                until(lambda: len(recorder.of("on_unavailable")) >= 2)
+                fill(stream, range(100, 200))
+                pause(LEASE.total_seconds())
+                proxy.up()
+                until(has_read(client, stream, 200))
+                assert not run.done
+                until(lambda: len(recorder.of("on_available")) >= 1)
+    check(client, stream, 200)
+
+
+def test_a_member_that_lost_the_server_loses_its_shards(client: redis.Redis, redis_url: str, name: str) -> None:
+    stream, adding = sharded(client, name), Adding(client, name)
+    other = member_of(client, stream, "b", adding)
+    with Proxy(redis_url) as proxy:
+        with redis.Redis.from_url(proxy.url) as proxied:
+            cut = Adding(proxied, name)
+            member = member_of(proxied, sharded(proxied, name), "a", cut)
+            with (
+                running(other.run, adding, stop=other.stop),
+                running(member.run, cut, stop=member.stop) as run,
+            ):
+                until(lambda: shares(member, other) == [2, 2])
+                proxy.down()
+                until(lambda: shares(other) == [4])
+                fill(stream, range(100))
+                until(has_read(client, stream, 100))
+                proxy.up()
+                until(lambda: shares(member, other) == [2, 2])
+                fill(stream, range(100, 200))
+                until(has_read(client, stream, 200))
+                assert not run.done
+    check(client, stream, 200)
+
+
+def test_a_shard_that_cannot_be_reached_when_its_turn_comes_is_waited_for(
+    client: redis.Redis, redis_url: str, name: str
+) -> None:
+    stream, recorder = sharded(client, name), Recorder()
+    fill(stream, range(40))
+    with Proxy(redis_url) as proxy:
+        # The shares are known, and the readers find nobody.
+        proxy.cut_before_request(matching=b"HGETALL", times=6)
+        with redis.Redis.from_url(proxy.url) as proxied:
+            adding = Adding(proxied, name)
+            member = member_of(proxied, sharded(proxied, name), "a", adding, observer=recorder)
+            with running(member.run, adding, stop=member.stop):
+                until(has_read(client, stream, 40))
+        assert proxy.cuts == 6
+    assert len(recorder.of("on_unavailable")) == 6
+    check(client, stream, 40)
+
+
+# Stopping -----------------------------------------------------------------------------------------------------------------
+
+
+def ends_soon(run: Running, stop: Callable[[], None]) -> None:
+    """It ends within a second, whoever asks."""
+    asked = time.monotonic()
+    thread = threading.Thread(target=stop)
+    thread.start()
+    thread.join()
+    run.result()
+    assert time.monotonic() - asked < LIMIT
+
+
+def test_waiting_members_end_within_a_second(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    member = member_of(store, stream, "a", adding, lease=LONG)
+    with running(member.run, adding, stop=member.stop) as run:
+        until(lambda: shares(member) == [4])
+        ends_soon(run, member.stop)
+    assert member.shards == []
+    assert store.exists(f"{{{name}:totals}}:shards") == 0
+
+
+def test_stopped_in_the_middle_everything_handled_is_saved(store: Any, name: str) -> None:
+    stream, adding, handled = sharded(store, name), Adding(store, name), list[int]()
+    fill(stream, range(2000))
+    member = member_of(store, stream, "a", adding)
+
+    def handle(entry: Entry[Fields], reader: CheckpointedReader[Fields, Totals]) -> None:
+        adding(entry, reader)
+        pause(0.002)
+        handled.append(int(entry.value["n"]))
+        if len(handled) == 100:
+            member.stop()
+
+    member.run(handle)
+    assert totals_of(store, stream) == Totals(len(handled), sum(handled))
+    assert len(handled) < 200
+
+
+def test_stopped_before_it_begins_it_reads_nothing(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    fill(stream, range(10))
+    member = member_of(store, stream, "a", adding)
+    member.stop()
+    member.run(adding)
+    assert adding.seen == {}
+
+
+def test_stopped_while_readers_begin_it_ends_within_a_second(redis_url: str, name: str) -> None:
+    with Proxy(redis_url) as proxy:
+        with redis.Redis.from_url(proxy.url) as client:
+            adding = Adding(client, name)
+            for nth in range(1, 12):
+                member = member_of(client, sharded(client, name), "a", adding)
+                proxy.call_before(member.stop, nth=nth)
+                with running(member.run, adding) as run:
+                    until(lambda: run.done)
+                proxy.clear()
+
+
+@pytest.mark.parametrize("moment", [b"HMGET", b"EVALSHA", b"XREAD"])
+def test_a_server_that_hangs_holds_no_stop_up(redis_url: str, name: str, moment: bytes) -> None:
+    with Proxy(redis_url) as proxy:
+        with redis.Redis.from_url(proxy.url) as client:
+            adding = Adding(client, name)
+            member = member_of(client, sharded(client, name), "a", adding, lease=timedelta(seconds=0.2))
+            with running(member.run, adding, stop=member.stop) as run:
+                until(lambda: shares(member) == [4])
+                proxy.hang(matching=moment)
+                pause(0.3)
+                ends_soon(run, member.stop)
+            proxy.resume()
+
+
+def test_a_signal_stops_it(store: Any, name: str, url: str) -> None:
+    stream = sharded(store, name)
+    with program(store, url, name, 60) as process:
+        assert line_of(process) == "reads 0 1 2 3"
+        process.terminate()
+        assert [line_of(process), line_of(process)] == ["reads", "stopped"]
+        assert process.wait(10) == 0
+    assert stream.length() == 0
+    assert stop_on_signals
+
+
+def test_it_can_be_used_again(store: Any, name: str) -> None:
+    stream, adding = sharded(store, name), Adding(store, name)
+    member = member_of(store, stream, "a", adding)
+    for turn in range(3):
+        fill(stream, range(20 * turn, 20 * turn + 20))
+        with running(member.run, adding, stop=member.stop):
+            until(has_read(store, stream, 20 * turn + 20))
+    check(store, stream, 60)

@@ -1,0 +1,266 @@
+"""A replayer over shards: one history, in the order of IDs, and one live view."""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import streamkit.asyncio.paging
+from streamkit.asyncio import (
+    NEW,
+    Entry,
+    EntryId,
+    InvalidArgument,
+    NotAPartition,
+    OutOfOrder,
+    Replayer,
+    ShardedStream,
+    Stream,
+    WrongKeyType,
+)
+from tests.integration.asyncio._readers import DAY, entries_in, midnight, numbers_in, raw
+from tests.integration.asyncio._replays import numbers_of
+from tests.integration.asyncio._runtime import pause, running, until
+from tests.integration.asyncio._shards import (
+    KINDS,
+    SHARDS,
+    Fields,
+    customer_of,
+    daily,
+    fill,
+    keys_of,
+    sharded,
+    value_of,
+)
+from tests.integration.recording import Recorder
+
+BEGAN = midnight() - DAY
+LIMIT = 1.0
+
+pytestmark = pytest.mark.usefixtures("short_waits")
+
+
+async def dated(stream: ShardedStream[Fields], count: int, *, apart: timedelta = timedelta(minutes=1)) -> None:
+    """Entries that are numbered in the order of their times."""
+    times = [BEGAN + n * apart for n in range(count)]
+    assert await stream.append_many(map(value_of, range(count)), times=times) == count
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_shards_are_merged_by_id(store: Any, name: str, kind: str) -> None:
+    stream = sharded(store, name, kind)
+    await dated(stream, 1500)
+    replayer = Replayer(store, stream)
+    assert await numbers_of(replayer.entries()) == list(range(1500))
+    assert await numbers_of(replayer.entries(reverse=True)) == list(range(1499, -1, -1))
+    assert await numbers_of(replayer.entries(limit=7)) == list(range(7))
+    assert await numbers_of(replayer.entries(limit=7, reverse=True)) == list(range(1499, 1492, -1))
+
+
+async def test_entries_say_in_which_shard_they_lie(store: Any, name: str) -> None:
+    stream = sharded(store, name)
+    await dated(stream, 50)
+    async for entry in Replayer(store, stream).entries():
+        assert entry.stream == stream.shard_of(entry.value).name
+
+
+async def test_bounds_are_those_of_all_shards(store: Any, name: str) -> None:
+    stream = sharded(store, name)
+    await dated(stream, 100)
+    replayer = Replayer(store, stream)
+    middle = BEGAN + timedelta(minutes=50)
+    assert await numbers_of(replayer.entries(middle)) == list(range(50, 100))
+    assert await numbers_of(replayer.entries(end=middle)) == list(range(50))
+    assert await numbers_of(replayer.entries(EntryId.at(middle), EntryId.at(middle))) == [50]
+    assert await numbers_of(replayer.entries(middle, limit=3, reverse=True)) == [99, 98, 97]
+    with pytest.raises(InvalidArgument):
+        replayer.entries(middle, BEGAN)
+    with pytest.raises(InvalidArgument):
+        replayer.entries(stream.shards[0].name)
+    with pytest.raises(NotAPartition):
+        Replayer(store, sharded(store, name, "partitioned")).entries(f"{name}:{{0}}:20250101")
+
+
+async def test_equal_ids_are_all_given(store: Any, name: str) -> None:
+    stream = ShardedStream(store, name, shards=["a", "b", "c"], key=customer_of)
+    for n in range(30):
+        await stream.append({"n": n, "customer": "abc"[n % 3]}, at=EntryId(1000 + n // 6, n // 3 % 2))
+    replayer = Replayer(store, stream)
+    found = [entry async for entry in replayer.entries()]
+    assert sorted(int(entry.value["n"]) for entry in found) == list(range(30))
+    assert [entry.id for entry in found] == sorted(entry.id for entry in found)
+    back = [entry.id async for entry in replayer.entries(reverse=True)]
+    assert back == sorted(back, reverse=True)
+    assert len(back) == 30
+
+
+async def test_empty_and_missing_shards_are_no_harm(store: Any, name: str) -> None:
+    stream = sharded(store, name)
+    assert await numbers_of(Replayer(store, stream).entries()) == []
+    shard = stream.shards[2].name
+    await raw(store).xadd(shard, {"n": 5}, id="5-5")
+    assert await numbers_of(Replayer(store, stream).entries()) == [5]
+    assert await numbers_of(Replayer(store, stream).entries(reverse=True)) == [5]
+    await store.set(stream.shards[0].name, "x")
+    with pytest.raises(WrongKeyType):
+        await numbers_of(Replayer(store, stream).entries())
+
+
+async def test_no_more_than_a_page_of_each_shard_is_in_memory(
+    store: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages, ahead, given = list[int](), list[int](), 0
+    real = streamkit.asyncio.paging.Pages.next
+
+    async def counted(self: Any) -> Any:
+        page = await real(self)
+        pages.append(0 if page is None else len(page[1]))
+        return page
+
+    stream = sharded(store, name)
+    await fill(stream, range(10_000))
+    monkeypatch.setattr(streamkit.asyncio.paging.Pages, "next", counted)
+    async for _ in Replayer(store, stream).entries():
+        given += 1
+        ahead.append(sum(pages) - given)
+    assert given == 10_000
+    assert max(pages) <= 500
+    assert max(ahead) < SHARDS * 500
+
+
+async def test_what_is_trimmed_meanwhile_stops_nothing(store: Any, name: str) -> None:
+    stream, found = sharded(store, name), list[int]()
+    await dated(stream, 3000, apart=timedelta(milliseconds=500))
+    async for entry in Replayer(store, stream).entries():
+        found.append(int(entry.value["n"]))
+        if len(found) == 1000:
+            for key in await keys_of(stream):
+                await raw(store).xtrim(key, minid=EntryId.at(BEGAN + timedelta(seconds=1400)).ms, approximate=False)
+    assert found[:1000] == list(range(1000))
+    assert found == sorted(set(found))
+    assert found[-200:] == list(range(2800, 3000))
+
+
+async def test_shards_are_copied_to_one_stream(store: Any, name: str) -> None:
+    stream = sharded(store, name)
+    await dated(stream, 1200)
+    replayer = Replayer(store, stream)
+    target, progress = Stream(store, f"{name}:all"), list[int]()
+    assert await replayer.copy(target, progress=progress.append) == 1200
+    assert progress == sorted(progress)
+    assert len(progress) < 20
+    assert await numbers_in(store, target.name) == list(range(1200))
+    assert await replayer.copy(f"{name}:kept", keep_ids=True) == 1200
+    ids = [entry_id for entry_id, _ in await entries_in(store, f"{name}:kept")]
+    assert ids == [EntryId.at(BEGAN + timedelta(minutes=n)) for n in range(1200)]
+    with pytest.raises(InvalidArgument, match="would read what it writes"):
+        await replayer.copy(stream.shards[1])
+
+
+async def test_ids_that_two_shards_have_cannot_be_kept_in_one(store: Any, name: str) -> None:
+    stream = ShardedStream(store, name, shards=["a", "b"], key=customer_of)
+    for n in range(4):
+        await stream.append({"n": n, "customer": "ab"[n % 2]}, at=EntryId(1000 + n // 2))
+    with pytest.raises(OutOfOrder) as caught:
+        await Replayer(store, stream).copy(f"{name}:kept", keep_ids=True)
+    assert caught.value.appended == len(await numbers_in(store, f"{name}:kept"))
+
+
+async def test_shards_become_more_by_writing_them_anew(store: Any, name: str) -> None:
+    stream, more = sharded(store, name), sharded(store, f"{name}:more", shards=7)
+    await dated(stream, 700)
+    values = [entry.value async for entry in Replayer(store, stream).entries()]
+    assert await more.append_many(values) == 700
+    assert sorted(await numbers_of(Replayer(store, more).entries())) == list(range(700))
+
+
+async def test_shards_are_played_in_one_rhythm(store: Any, name: str) -> None:
+    stream, played = sharded(store, name), list[int]()
+    await dated(stream, 100)
+
+    async def play(entry: Entry[Fields]) -> None:
+        played.append(int(entry.value["n"]))
+
+    began = time.monotonic()
+    assert await Replayer(store, stream).play(play, speed=60 * 100 / 0.2) == 100
+    assert played == list(range(100))
+    assert time.monotonic() - began > 0.19
+
+
+async def test_what_cannot_be_decoded_is_passed_over(store: Any, name: str) -> None:
+    stream, recorder = sharded(store, name), Recorder()
+    await dated(stream, 20)
+    await raw(store).xadd(stream.shards[1].name, {"n": b"\xff"})
+    assert await numbers_of(Replayer(store, stream, observer=recorder).entries()) == list(range(20))
+    assert [error.stream for error in recorder.of("on_undecodable")] == [stream.shards[1].name]
+
+
+# The live view ------------------------------------------------------------------------------------------------------
+
+
+async def follow(replayer: Replayer[Fields], numbers: list[int], start: Any = NEW) -> None:
+    async with aclosing(replayer.tail(start=start)) as entries:
+        async for entry in entries:
+            numbers.append(int(entry.value["n"]))  # noqa: PERF401 - seen one by one
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_live_view_is_of_all_shards(store: Any, name: str, kind: str) -> None:
+    stream, recorder, numbers = sharded(store, name, kind), Recorder(), list[int]()
+    await fill(stream, range(100))
+    replayer = Replayer(store, stream, observer=recorder)
+    async with running(follow, replayer, numbers, stop=replayer.stop) as run:
+        await until(lambda: len(recorder.of("on_start")) == SHARDS)
+        await fill(stream, range(100, 1100))
+        await until(lambda: len(numbers) == 1000)
+        await fill(stream, range(1100, 1101))
+        await until(lambda: len(numbers) == 1001)
+        asked = time.monotonic()
+        replayer.stop()
+        await run.result()
+    assert time.monotonic() - asked < LIMIT
+    assert sorted(numbers) == list(range(100, 1101))
+
+
+async def test_a_live_view_begins_where_it_is_told_to(store: Any, name: str) -> None:
+    stream, numbers = sharded(store, name), list[int]()
+    await dated(stream, 60)
+    replayer = Replayer(store, stream)
+    async with running(follow, replayer, numbers, BEGAN + timedelta(minutes=20), stop=replayer.stop):
+        await until(lambda: len(numbers) == 40)
+    assert sorted(numbers) == list(range(20, 60))
+
+
+async def test_a_live_view_takes_shards_in_turn(store: Any, name: str) -> None:
+    stream = ShardedStream(store, name, shards=["a", "b"], key=customer_of)
+    await stream.append_many({"n": n, "customer": "a"} for n in range(3000))
+    await stream.append({"n": 3000, "customer": "b"})
+    replayer, numbers = Replayer(store, stream), list[int]()
+    async with running(follow, replayer, numbers, None, stop=replayer.stop):
+        await until(lambda: len(numbers) == 3001)
+    assert numbers.index(3000) <= 2000
+
+
+async def test_stopped_in_the_middle_it_ends_at_once(store: Any, name: str) -> None:
+    stream, found = ShardedStream(store, name, shards=3, key=customer_of, of=daily), list[int]()
+    await fill(stream, range(3000))
+    replayer = Replayer(store, stream)
+    async for entry in replayer.entries():
+        found.append(int(entry.value["n"]))
+        if len(found) == 50:
+            replayer.stop()
+    assert len(found) == 50
+
+    async def play(entry: Entry[Fields]) -> None:
+        found.append(int(entry.value["n"]))
+
+    async with running(replayer.play, play) as run:
+        await pause(0.1)
+        asked = time.monotonic()
+        replayer.stop()
+        await run.result()
+    assert time.monotonic() - asked < LIMIT
