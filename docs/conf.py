@@ -81,7 +81,7 @@ ALIASES = {
     "Values": ("collections.abc.Iterable", "collections.abc.AsyncIterable"),
 }
 # What is named in signatures, and is nothing that users import: plain text there.
-PLAIN = {"Stoppable"}
+PLAIN = {"Shard", "Stoppable"}
 # Classes that users read about, but never construct.
 ABSTRACT = {"Appendable", "Cluster", "Node", "Source"}
 TYPE_VARIABLES = (TypeVar, typing_extensions.TypeVar)

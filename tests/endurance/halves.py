@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from typing import Any
 
 import redis
@@ -49,6 +49,10 @@ class Half(ABC):
         """Have a consumer of a group hand its entries to a function until it is stopped, close its client."""
 
     @abstractmethod
+    def follow(self, client: Any, replayer: Any, handle: Callable[[Any], None]) -> None:
+        """Handle what a replayer's tail gives, from the oldest entry on, until it is stopped; close its client."""
+
+    @abstractmethod
     def run(self, client: Any, steps: Iterable[Callable[[], Any]]) -> list[Any]:
         """The results of some calls of this half, made one after the other; closes the client."""
 
@@ -78,6 +82,14 @@ class _Sync(Half):
             for each in connected(client):
                 stack.enter_context(each)
             consumer.run(handle, **options)
+
+    @override
+    def follow(self, client: Any, replayer: Any, handle: Callable[[Any], None]) -> None:
+        with ExitStack() as stack:
+            for each in connected(client):
+                stack.enter_context(each)
+            for entry in stack.enter_context(closing(replayer.tail(start=None))):
+                handle(entry)
 
     @override
     def run(self, client: Any, steps: Iterable[Callable[[], Any]]) -> list[Any]:
@@ -115,6 +127,17 @@ class _Asyncio(Half):
                 for each_client in connected(client):
                     await stack.enter_async_context(each_client)
                 await consumer.run(each, **options)
+
+        asyncio.run(main())
+
+    @override
+    def follow(self, client: Any, replayer: Any, handle: Callable[[Any], None]) -> None:
+        async def main() -> None:
+            async with AsyncExitStack() as stack:
+                for each in connected(client):
+                    await stack.enter_async_context(each)
+                async for entry in await stack.enter_async_context(aclosing(replayer.tail(start=None))):
+                    handle(entry)
 
         asyncio.run(main())
 

@@ -20,6 +20,17 @@ REPLICATED = {"repl-diskless-sync-delay": "0"}
 """A replica need not wait for others."""
 
 
+def port_of(url: str) -> int:
+    """The port in a URL."""
+    return int(url.rsplit(":", 1)[1].split("/", maxsplit=1)[0])
+
+
+def follow(replica: redis.Redis, url: str) -> None:
+    """Make a server a replica of the one at ``url``, and wait until it is in step."""
+    replica.replicaof("127.0.0.1", str(port_of(url)))
+    until(lambda: replica.info("replication").get("master_link_status") == "up", "the replica is in step")
+
+
 class PrivateServer:
     """A server with an address that survives it: a unix socket, since a TCP port may be taken between two starts.
 

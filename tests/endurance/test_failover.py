@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from streamkit.testing import redis_server
-from tests.endurance.halves import ASYNCIO, HALVES, SYNC, Half
-from tests.endurance.servers import REPLICATED, PrivateServer
+from tests.endurance.halves import Half
+from tests.endurance.servers import REPLICATED, PrivateServer, follow
 from tests.endurance.streams import Copy, numbered, numbers
-from tests.endurance.waiting import Background, background, until
-from tests.integration.sentinel import MASTER, sentinel_of
-
-
-def port_of(url: str) -> int:
-    """The port in a URL."""
-    return int(url.rsplit(":", 1)[1].split("/", maxsplit=1)[0])
-
-
-def follow(replica: redis.Redis, url: str) -> None:
-    """Make a server a replica of the one at ``url``, and wait until it is in step."""
-    replica.replicaof("127.0.0.1", str(port_of(url)))
-    until(lambda: replica.info("replication").get("master_link_status") == "up", "the replica is in step")
+from tests.endurance.waiting import background, until
 
 
 def lead(replica: redis.Redis) -> None:
@@ -168,75 +150,3 @@ def test_an_append_follows_a_name_that_moves_to_another_primary(half: Half, pair
     half.run(client, steps())
     assert numbers(pair.new.admin, "in") == list(range(1000))
     assert took[1] - took[0] < 10
-
-
-def test_a_sentinels_failover_is_ridden_through() -> None:
-    """Both halves, in one failover: on the primary that is left, what was read is what was written there."""
-    with ExitStack() as stack:
-        url, other = (stack.enter_context(redis_server(settings=REPLICATED)) for _ in range(2))
-        # A Sentinel cuts the connections of a server whose role it changes: those of the test as well.
-        stubborn = Retry(NoBackoff(), 5)
-        clients = [stack.enter_context(redis.Redis.from_url(each, retry=stubborn)) for each in (url, other)]
-        follow(clients[1], url)
-        host, port = stack.enter_context(sentinel_of(url))
-        watcher = stack.enter_context(redis.Redis(host=host, port=port))
-        for period in ("INFO-PERIOD", "ASK-PERIOD", "PING-PERIOD", "PUBLISH-PERIOD"):
-            watcher.execute_command("SENTINEL", "DEBUG", period, "100")  # instead of 1 to 10 s
-        until(lambda: len(watcher.sentinel_slaves(MASTER)) == 1, "the Sentinel knows the replica")
-
-        def primary(half: Half) -> Any:
-            return half.sentinels.Sentinel([(host, port)]).master_for(MASTER)
-
-        over = threading.Event()
-
-        def values() -> Iterator[dict[str, int]]:
-            for n in itertools.count():
-                if over.is_set():
-                    return
-                if n % 20 == 0:
-                    time.sleep(0.001)
-                yield {"n": n}
-
-        def append(stream: Any) -> Any:
-            return stream.append_many(values())
-
-        copies: list[Copy] = []
-        works: list[Background] = []
-        producers: list[Background] = []
-        for half in HALVES.values():
-            producing, reading = primary(half), primary(half)
-            stream = half.lib.Stream(producing, f"in {half}")
-            copy = Copy(half, reading, half.lib.Stream(reading, stream.name), to=f"out {half}")
-            copies.append(copy)
-            works.append(stack.enter_context(background(copy.main, stop=copy.stop)))
-            steps = [partial(append, stream)]
-            producers.append(stack.enter_context(background(half.run, producing, steps, stop=over.set)))
-
-        def written(client: redis.Redis, atleast: int) -> bool:
-            for work in (*works, *producers):
-                if work.done:
-                    work.result()
-            return all(client.xlen(f"out {half}") >= atleast for half in (SYNC, ASYNCIO))
-
-        until(lambda: written(clients[0], 1000), "all are at work")
-        watcher.execute_command("SENTINEL", "FAILOVER", MASTER)
-        until(lambda: clients[1].info("replication")["role"] == "master", "the failover")
-        before = min(clients[1].xlen(f"in {half}") for half in HALVES)
-        until(lambda: written(clients[1], before + 1000), "all are at work again")
-        over.set()
-        for producer in producers:
-            producer.join()
-
-        def all_read(name: str) -> bool:
-            return int(clients[1].xlen(f"out {name}")) == int(clients[1].xlen(f"in {name}"))
-
-        for name, work in zip(HALVES, works, strict=True):
-            work.until(partial(all_read, name), "all is read")
-        for name, copy in zip(HALVES, copies, strict=True):
-            source = numbers(clients[1], f"in {name}")
-            assert source == sorted(set(source)), "a chunk was written twice, or out of order"
-            assert numbers(clients[1], f"out {name}") == source
-            assert clients[1].hget(copy.checkpoint, "copied") == str(len(source)).encode()
-            assert copy.told.of("on_gap") == []
-            assert copy.told.of("on_unavailable")
-            assert copy.told.of("on_available")

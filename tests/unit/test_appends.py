@@ -485,3 +485,8 @@ class TestProgress:
 
     def test_nothing_written_is_not_worth_a_word(self) -> None:
         assert str(with_progress(EncodeError("no fields"), 0)) == "no fields"
+
+    def test_the_last_word_counts(self) -> None:
+        error = with_progress(with_progress(EncodeError("no fields"), 5), 7)
+        assert str(error) == "no fields (entries of this call written before it: 7)"
+        assert str(with_progress(error, 0)) == "no fields"

@@ -13,6 +13,7 @@ from redis.exceptions import ResponseError
 from streamkit._core.appends import Target
 from streamkit._core.dead_letters import Cause, Provenance
 from streamkit._core.effects import Emit, Execute
+from streamkit._core.errors import EffectFailed
 from streamkit._core.members import (
     PAGE,
     Begun,
@@ -128,7 +129,7 @@ class TestSettling:
         assert dropped == 7
         assert (fine, gone, lost) == (Result(Settled.OK), Result(Settled.GONE), Result(Settled.LOST, owner="thief"))
         assert failed.outcome is Settled.FAILED
-        assert failed.error is not None
+        assert isinstance(failed.error, EffectFailed)
         assert (failed.error.command, failed.error.key, failed.error.applied) == ("HINCRBY", "totals", 1)
         assert str(failed.error) == (
             "HINCRBY on 'totals' failed: WRONGTYPE it holds a string; 1 effects before it were applied"

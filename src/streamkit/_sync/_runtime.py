@@ -291,6 +291,6 @@ def borrowed_from_node(client: Any, address: tuple[str, int]) -> tuple[Any, Any]
     return pool.get_connection(*POOL_ARGUMENTS), pool
 
 
-def give_back_to_node(pool: Any, connection: Any) -> None:
+def give_back_to_node(_client: Any, pool: Any, connection: Any) -> None:
     """Give a connection back to its node's pool."""
     pool.release(connection)

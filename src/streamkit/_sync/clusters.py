@@ -259,7 +259,7 @@ class ClusterPool(Pool):
                 if node is None or not wire.clean:
                     wire.close()
                 if node is not None:
-                    give_back_to_node(node, connection)
+                    give_back_to_node(self._client, node, connection)
 
     @override
     def open(self, stopping: Stopping | None) -> Link:

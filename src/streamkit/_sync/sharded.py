@@ -120,7 +120,7 @@ class ShardedStream(Source[T], Generic[T]):
 
     @property
     def shard_names(self) -> Sequence[str]:
-        """Their names, in the same order: ``0``, ``1``, … unless they were given."""
+        """What its shards are called, in their order; by their numbers from 0, unless names were given."""
         return self._sharding.names
 
     @property

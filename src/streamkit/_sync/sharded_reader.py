@@ -43,10 +43,10 @@ LOOKS = 4
 class _Held(Generic[T, S]):
     """A shard that is being read here."""
 
-    def __init__(self, reader: CheckpointedReader[T, S]) -> None:
+    def __init__(self, reader: CheckpointedReader[T, S], read: Callable[[_Held[T, S]], None]) -> None:
         self.reader = reader
         self.stopping = Stopping()
-        self.background: Background | None = None
+        self.background = Background(partial(read, self))
         self.ended = False
 
     def stop(self) -> None:
@@ -75,7 +75,8 @@ class ShardedReader(Generic[T, S]):
         observer: Told which shards this member reads, and of outages; None logs it, ``Observer()`` is silence.
 
     Raises:
-        InvalidArgument: The source has no shards, a name is empty or has braces, or the lease is not positive.
+        InvalidArgument: The source has no shards, a name is empty, has braces or is the source's, or the lease is not
+            positive.
 
     Sends an EVALSHA four times a lease, beside what its readers send. Needs Redis 7.0.
     """
@@ -98,6 +99,9 @@ class ShardedReader(Generic[T, S]):
         self._server = Server(client)
         self._server.require_same(source._server, f"the source {source.name!r}")  # noqa: SLF001
         self._name = require_name(name)
+        if name == source.name:
+            msg = f"name must not be that of the source ({name!r}): a checkpoint would have the key of its shard"
+            raise InvalidArgument(msg)
         self._shards = dict(zip(source.shard_names, source.shards, strict=True))
         self._make = make
         self._member = default_consumer() if member is None else require_key("member", member)
@@ -157,8 +161,7 @@ class ShardedReader(Generic[T, S]):
         except BaseException:
             self.stop()
             for held in self._held.values():
-                if held.background is not None:
-                    held.background.cancel()
+                held.background.cancel()
             raise
         finally:
             self._end()
@@ -197,8 +200,8 @@ class ShardedReader(Generic[T, S]):
         for shard in share.shards:
             # One that came to its end since the shares were asked for is still to be given up.
             if shard not in self._held:
-                held: _Held[T, S] = _Held(self._make(self._shards[shard], self.checkpoint_of(shard)))
-                held.background = Background(partial(self._read, held, handler))
+                reader = self._make(self._shards[shard], self.checkpoint_of(shard))
+                held = _Held(reader, partial(self._read, handler))
                 self._held = {**self._held, shard: held}
                 held.background.start()
         # Always the last ones: until they have ended, the answer is the same.
@@ -211,7 +214,7 @@ class ShardedReader(Generic[T, S]):
     def _gather(self) -> None:
         """Wait for those that have ended; their shards are not ours any more, or are to be handed on."""
         for shard, held in self._held.items():
-            if held.ended and held.background is not None:
+            if held.ended:
                 held.background.join()
                 self._ended.append(shard)
         self._held = {shard: held for shard, held in self._held.items() if shard not in self._ended}
@@ -222,7 +225,7 @@ class ShardedReader(Generic[T, S]):
             self._told = reading
             self._observer.on_shards(self._name, self._member, reading)
 
-    def _read(self, held: _Held[T, S], handler: Callable[[Any, Any], object]) -> None:
+    def _read(self, handler: Callable[[Any, Any], object], held: _Held[T, S]) -> None:
         """In a thread or task of its own."""
         failures, reader = 0, held.reader
         held.stopping.bind()
@@ -271,8 +274,7 @@ class ShardedReader(Generic[T, S]):
             for held in self._held.values():
                 held.stop()
             for held in self._held.values():
-                if held.background is not None:
-                    held.background.join()
+                held.background.join()
             with suppress(ServerError):  # they are free when the lease is over
                 self._share(leave=True)
         finally:

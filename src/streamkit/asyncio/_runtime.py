@@ -386,13 +386,16 @@ async def borrowed_from_node(client: Any, address: tuple[str, int]) -> tuple[Any
         check_cancelled(cancelled)
     except BaseException:
         await connection.disconnect(nowait=True)
-        await give_back_to_node(node, connection)
+        await give_back_to_node(client, node, connection)
         raise
     return connection, node
 
 
-async def give_back_to_node(node: Any, connection: Any) -> None:
+async def give_back_to_node(client: Any, node: Any, connection: Any) -> None:
     """Give a connection back to its node."""
+    if client.nodes_manager.nodes_cache.get(node.name) is not node:
+        # The client has looked for its nodes anew meanwhile, and will not close this one any more.
+        await connection.disconnect(nowait=True)
     release = getattr(node, "release", None)
     if release is None:  # redis-py before 6
         node._free.append(connection)  # noqa: SLF001

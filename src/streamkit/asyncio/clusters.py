@@ -260,7 +260,7 @@ class ClusterPool(Pool):
                 if node is None or not wire.clean:
                     await wire.close()
                 if node is not None:
-                    await give_back_to_node(node, connection)
+                    await give_back_to_node(self._client, node, connection)
 
     @override
     async def open(self, stopping: Stopping | None) -> Link:

@@ -26,7 +26,7 @@ from streamkit.asyncio.lines import Line
 from streamkit.asyncio.sharded import ShardedStream
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from streamkit._core.entries import Entry
     from streamkit.asyncio.reader import CheckpointedReader
@@ -42,10 +42,12 @@ LOOKS = 4
 class _Held(Generic[T, S]):
     """A shard that is being read here."""
 
-    def __init__(self, reader: CheckpointedReader[T, S]) -> None:
+    def __init__(
+        self, reader: CheckpointedReader[T, S], read: Callable[[_Held[T, S]], Coroutine[Any, Any, None]]
+    ) -> None:
         self.reader = reader
         self.stopping = Stopping()
-        self.background: Background | None = None
+        self.background = Background(partial(read, self))
         self.ended = False
 
     def stop(self) -> None:
@@ -74,7 +76,8 @@ class ShardedReader(Generic[T, S]):
         observer: Told which shards this member reads, and of outages; None logs it, ``Observer()`` is silence.
 
     Raises:
-        InvalidArgument: The source has no shards, a name is empty or has braces, or the lease is not positive.
+        InvalidArgument: The source has no shards, a name is empty, has braces or is the source's, or the lease is not
+            positive.
 
     Sends an EVALSHA four times a lease, beside what its readers send. Needs Redis 7.0.
     """
@@ -97,6 +100,9 @@ class ShardedReader(Generic[T, S]):
         self._server = Server(client)
         self._server.require_same(source._server, f"the source {source.name!r}")  # noqa: SLF001
         self._name = require_name(name)
+        if name == source.name:
+            msg = f"name must not be that of the source ({name!r}): a checkpoint would have the key of its shard"
+            raise InvalidArgument(msg)
         self._shards = dict(zip(source.shard_names, source.shards, strict=True))
         self._make = make
         self._member = default_consumer() if member is None else require_key("member", member)
@@ -156,8 +162,7 @@ class ShardedReader(Generic[T, S]):
         except BaseException:
             self.stop()
             for held in self._held.values():
-                if held.background is not None:
-                    held.background.cancel()
+                held.background.cancel()
             raise
         finally:
             await self._end()
@@ -196,8 +201,8 @@ class ShardedReader(Generic[T, S]):
         for shard in share.shards:
             # One that came to its end since the shares were asked for is still to be given up.
             if shard not in self._held:
-                held: _Held[T, S] = _Held(self._make(self._shards[shard], self.checkpoint_of(shard)))
-                held.background = Background(partial(self._read, held, handler))
+                reader = self._make(self._shards[shard], self.checkpoint_of(shard))
+                held = _Held(reader, partial(self._read, handler))
                 self._held = {**self._held, shard: held}
                 held.background.start()
         # Always the last ones: until they have ended, the answer is the same.
@@ -210,7 +215,7 @@ class ShardedReader(Generic[T, S]):
     async def _gather(self) -> None:
         """Wait for those that have ended; their shards are not ours any more, or are to be handed on."""
         for shard, held in self._held.items():
-            if held.ended and held.background is not None:
+            if held.ended:
                 await held.background.join()
                 self._ended.append(shard)
         self._held = {shard: held for shard, held in self._held.items() if shard not in self._ended}
@@ -221,7 +226,7 @@ class ShardedReader(Generic[T, S]):
             self._told = reading
             self._observer.on_shards(self._name, self._member, reading)
 
-    async def _read(self, held: _Held[T, S], handler: Callable[[Any, Any], Awaitable[object]]) -> None:
+    async def _read(self, handler: Callable[[Any, Any], Awaitable[object]], held: _Held[T, S]) -> None:
         """In a thread or task of its own."""
         failures, reader = 0, held.reader
         held.stopping.bind()
@@ -270,8 +275,7 @@ class ShardedReader(Generic[T, S]):
             for held in self._held.values():
                 held.stop()
             for held in self._held.values():
-                if held.background is not None:
-                    await held.background.join()
+                await held.background.join()
             with suppress(ServerError):  # they are free when the lease is over
                 await self._share(leave=True)
         finally:

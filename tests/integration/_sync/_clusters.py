@@ -42,14 +42,9 @@ def calls_of(cluster: Cluster) -> dict[Node, Counter[str]]:
     for node in cluster.nodes:
         if node.running:
             reply: Any = node.call("INFO", "commandstats")
-            stats = reply if isinstance(reply, dict) else dict(_stats(reply.decode()))
+            stats: dict[str, dict[str, Any]] = reply
             found[node] = Counter({name.removeprefix("cmdstat_"): int(each["calls"]) for name, each in stats.items()})
     return found
-
-
-def _stats(info: str) -> list[tuple[str, dict[str, str]]]:
-    lines = [line.partition(":") for line in info.splitlines() if line.startswith("cmdstat_")]
-    return [(name, dict(part.split("=", 1) for part in rest.split(","))) for name, _, rest in lines]
 
 
 def since(cluster: Cluster, before: dict[Node, Counter[str]]) -> dict[Node, Counter[str]]:

@@ -83,9 +83,9 @@ def test_an_append_is_known_again_by_its_key(store: Any, name: str, kind: str) -
 def test_entries_have_the_times_they_are_given(store: Any, name: str, kind: str) -> None:
     stream = sharded(store, name, kind)
     times = [midnight() - DAY + timedelta(minutes=n) for n in range(2000)]
-    values = [{**value_of(n), "at": times[n].isoformat()} for n in range(2000)]
+    values: list[Any] = [{**value_of(n), "at": times[n].isoformat()} for n in range(2000)]
     assert stream.append_many(values[:1000], times=times[:1000]) == 1000
-    assert stream.append_many(values[1000:], times=lambda value: datetime.fromisoformat(value["at"])) == 1000
+    assert stream.append_many(values[1000:], times=lambda value: datetime.fromisoformat(str(value["at"]))) == 1000
     at = stream.append(value_of(2000), at=midnight() + 2 * DAY)
     assert at == EntryId.at(midnight() + 2 * DAY)
     for key in keys_of(stream):
@@ -214,8 +214,9 @@ def test_a_shard_of_another_type_is_an_error(store: Any, name: str) -> None:
 
 
 def test_what_cannot_work_is_refused_at_once(store: Any, name: str) -> None:
+    untyped: Any = ShardedStream
     with pytest.raises(InvalidArgument, match="give the codec to the streams that of= makes"):
-        ShardedStream(store, name, shards=2, key=customer_of, codec=JsonCodec(), of=daily)  # type: ignore[call-overload]
+        untyped(store, name, shards=2, key=customer_of, codec=JsonCodec(), of=daily)
     with pytest.raises(InvalidArgument, match=r"of= must make the stream '.*:\{0\}' from the key it is given"):
         ShardedStream(store, name, shards=2, key=customer_of, of=lambda client, _: Stream(client, name))
     with pytest.raises(InvalidArgument, match="must have no braces"):

@@ -149,7 +149,7 @@ async def test_a_consumer_goes_on_with_other_nodes_while_one_is_down(
             await Stream(nodes, keys[1 + n % 2]).append({"n": n})
             await until(lambda: n in seen.handled)  # noqa: B023 - waited for here
         assert time.monotonic() - began < 1.5
-        await Stream(nodes, keys[0]).append({"n": 13})
+        await Stream(nodes, keys[0]).append({"n": 13}, idempotency_key="13")
         await until(lambda: 13 in seen.handled)
         for key in keys:
             await until(settled(nodes, key))

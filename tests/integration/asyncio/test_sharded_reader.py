@@ -28,7 +28,6 @@ from streamkit.asyncio import (
     ShardedStream,
     Stream,
     WrongKeyType,
-    stop_on_signals,
 )
 from streamkit.testing import Cluster
 from tests.integration.asyncio._readers import raw
@@ -81,7 +80,7 @@ def shares(*members: ShardedReader[Any, Any]) -> list[int]:
     return [len(member.shards) for member in members]
 
 
-# One member, and several ----------------------------------------------------------------------------------------------
+# One member, and several --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,15 +125,15 @@ async def test_more_members_than_shards_wait_for_their_turn(store: Any, name: st
     stream, adding = sharded(store, name, shards=1), Adding(store, name)
     first, second = member_of(store, stream, "a", adding), member_of(store, stream, "b", adding)
     await fill(stream, range(20))
-    async with running(second.run, adding, stop=second.stop), running(first.run, adding, stop=first.stop) as run:
+    async with running(second.run, adding, stop=second.stop), running(first.run, adding, stop=first.stop):
         await until(has_read(store, stream, 20))
         await pause(LEASE.total_seconds())
-        assert shares(first, second) == [0, 1]
-        second.stop()
-        await until(lambda: shares(first) == [1])
+        assert sorted(shares(first, second)) == [0, 1]
+        had, has = (first, second) if first.shards else (second, first)
+        had.stop()
+        await until(lambda: shares(had, has) == [0, 1])
         await fill(stream, range(20, 40))
         await until(has_read(store, stream, 40))
-        assert not run.done
     await check(store, stream, 40)
 
 
@@ -173,7 +172,7 @@ async def test_partitions_of_shards_are_read_over_midnight(store: Any, name: str
     assert isinstance(stream.shards[0], type(daily(store, "x")))
 
 
-# Members that die, or freeze --------------------------------------------------------------------------------------------
+# Members that die, or freeze ----------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -208,7 +207,7 @@ def line_of(process: subprocess.Popen[str]) -> str:
 
 async def test_what_a_killed_member_had_is_taken_over_after_its_lease(store: Any, name: str, url: str) -> None:
     stream, adding = sharded(store, name), Adding(store, name)
-    await fill(stream, range(2000))
+    await fill(stream, range(1000))
     member = member_of(store, stream, "a", adding)
     with program(store, url, name, LEASE.total_seconds()) as process:
         assert line_of(process) == "reads 0 1 2 3"
@@ -220,13 +219,13 @@ async def test_what_a_killed_member_had_is_taken_over_after_its_lease(store: Any
             killed = time.monotonic()
             await until(lambda: shares(member) == [4])
             assert time.monotonic() - killed < 3 * LEASE.total_seconds()
-            await until(has_read(store, stream, 2000))
-    await check(store, stream, 2000)
+            await until(has_read(store, stream, 1000))
+    await check(store, stream, 1000)
 
 
 async def test_a_frozen_member_makes_no_progress_when_it_goes_on(store: Any, name: str, url: str) -> None:
     stream, adding = sharded(store, name), Adding(store, name)
-    await fill(stream, range(2000))
+    await fill(stream, range(1000))
     member = member_of(store, stream, "a", adding)
     with program(store, url, name, LEASE.total_seconds()) as process:
         assert line_of(process) == "reads 0 1 2 3"
@@ -238,15 +237,15 @@ async def test_a_frozen_member_makes_no_progress_when_it_goes_on(store: Any, nam
             os.kill(process.pid, signal.SIGCONT)
             await until(lambda: shares(member) == [2])
             assert len(line_of(process).split()) < 5
-            await until(has_read(store, stream, 2000))
+            await until(has_read(store, stream, 1000))
             process.terminate()
             assert process.wait(10) == 0
-    await check(store, stream, 2000)
+    await check(store, stream, 1000)
 
 
 async def test_members_that_come_and_go_lose_and_double_nothing(store: Any, name: str) -> None:
     stream, adding = sharded(store, name, shards=6), Adding(store, name)
-    await fill(stream, range(3000))
+    await fill(stream, range(1500))
 
     async def take_part(number: int) -> None:
         for turn in range(3):
@@ -255,27 +254,28 @@ async def test_members_that_come_and_go_lose_and_double_nothing(store: Any, name
                 await pause(0.15 + number * 0.05)
 
     async with running(take_part, 1), running(take_part, 2), running(take_part, 3):
-        await fill(stream, range(3000, 4000))
+        await fill(stream, range(1500, 2000))
     member = member_of(store, stream, "last", adding)
     async with running(member.run, adding, stop=member.stop):
-        await until(has_read(store, stream, 4000))
-    await check(store, stream, 4000)
+        await until(has_read(store, stream, 2000))
+    await check(store, stream, 2000)
 
 
-# Errors -----------------------------------------------------------------------------------------------------------------
+# Errors -------------------------------------------------------------------------------------------------------------
 
 
-async def test_what_a_handler_raises_ends_all_and_is_raised(store: Any, name: str) -> None:
+@pytest.mark.parametrize("error", [ZeroDivisionError, ServerUnavailable])
+async def test_what_a_handler_raises_ends_all_and_is_raised(store: Any, name: str, error: type[Exception]) -> None:
     stream, adding = sharded(store, name), Adding(store, name)
     await fill(stream, range(100))
 
     async def handle(entry: Entry[Fields], reader: CheckpointedReader[Fields, Totals]) -> None:
         await adding(entry, reader)
         if entry.value["n"] == "57":
-            raise ZeroDivisionError
+            raise error
 
     member = member_of(store, stream, "a", adding)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(error):
         await member.run(handle)
     assert member.shards == []
     assert await store.exists(f"{{{name}:totals}}:shards") == 0
@@ -328,9 +328,11 @@ async def test_what_cannot_work_is_refused_at_once(store: Any, name: str) -> Non
         member_of(store, stream, "", adding)
     with pytest.raises(InvalidArgument, match="lease"):
         member_of(store, stream, "a", adding, lease=timedelta(0))
-    member = ShardedReader(store, stream, name, adding.make)
-    assert member.member != ShardedReader(store, stream, name, adding.make).member
-    assert member.checkpoint_of("1") == f"{name}:{{1}}"
+    with pytest.raises(InvalidArgument, match="must not be that of the source"):
+        ShardedReader(store, stream, name, adding.make)
+    member = ShardedReader(store, stream, f"{name}:c", adding.make)
+    assert member.member != ShardedReader(store, stream, f"{name}:c", adding.make).member
+    assert member.checkpoint_of("1") == f"{name}:c:{{1}}"
     async with running(member.run, adding, stop=member.stop):
         await until(lambda: shares(member) == [4])
         with pytest.raises(InvalidArgument, match="is at work already"):
@@ -352,7 +354,7 @@ async def test_a_right_that_is_wanting_is_named(client: redis.asyncio.Redis, red
     assert await stream.length() == 0
 
 
-# The server is away -------------------------------------------------------------------------------------------------------
+# The server is away -------------------------------------------------------------------------------------------------
 
 
 async def test_a_server_that_cannot_be_reached_at_the_start_is_an_error(redis_url: str, name: str) -> None:
@@ -423,12 +425,13 @@ async def test_a_shard_that_cannot_be_reached_when_its_turn_comes_is_waited_for(
             member = member_of(proxied, sharded(proxied, name), "a", adding, observer=recorder)
             async with running(member.run, adding, stop=member.stop):
                 await until(has_read(client, stream, 40))
+                await until(lambda: recorder.of("on_available") != [])
         assert proxy.cuts == 6
     assert len(recorder.of("on_unavailable")) == 6
     await check(client, stream, 40)
 
 
-# Stopping -----------------------------------------------------------------------------------------------------------------
+# Stopping -----------------------------------------------------------------------------------------------------------
 
 
 async def ends_soon(run: Running, stop: Callable[[], None]) -> None:
@@ -511,7 +514,6 @@ async def test_a_signal_stops_it(store: Any, name: str, url: str) -> None:
         assert [line_of(process), line_of(process)] == ["reads", "stopped"]
         assert process.wait(10) == 0
     assert await stream.length() == 0
-    assert stop_on_signals
 
 
 async def test_it_can_be_used_again(store: Any, name: str) -> None:
