@@ -159,7 +159,7 @@ class Stopping:
     def reply(self, connection: Connection, patience: float, *, text: bool = False) -> Any:
         """The next raw reply; TimeoutError if it takes longer than that, or is overdue after a stop."""
         until = time.monotonic() + patience
-        while not connection.can_read(timeout=4 * _LOOK):
+        while not connection.can_read(timeout=_LOOK if self.requested else 4 * _LOOK):
             now = time.monotonic()
             if self.requested and now > self._since + STOP_PATIENCE:
                 raise TimeoutError(OVERDUE)
