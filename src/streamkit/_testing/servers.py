@@ -51,8 +51,8 @@ class Server:
         self._bus = bus
         self._fixed = port is not None
         self._process: subprocess.Popen[bytes] | None = None
-        self.port = port or 0
-        self.bus_port = 0
+        self.port: int = port or 0
+        self.bus_port: int = 0
 
     @property
     def pid(self) -> int:
@@ -67,8 +67,8 @@ class Server:
     def launch(self) -> None:
         """Start the process, and don't wait for it."""
         if not self._fixed:
-            self.port: int = free_port()
-            self.bus_port: int = free_port() if self._bus else 0
+            self.port = free_port()
+            self.bus_port = free_port() if self._bus else 0
         ports = {"port": str(self.port)} | ({"cluster-port": str(self.bus_port)} if self._bus else {})
         words = [word for name, value in (self._settings | ports).items() for word in (f"--{name}", value)]
         with self._log.open("wb") as output:
