@@ -98,7 +98,11 @@ class Serially(Consuming):
         if batch is None:
             return
         if ahead and not self.taking.looking and self._look(link):
-            link.flush()
+            try:
+                link.flush()
+            except BaseException:
+                self.taking.put_back(batch)  # held and not begun: nobody else would come back to it
+                raise
         work(link, batch)
 
     def _look(self, link: Link) -> bool:

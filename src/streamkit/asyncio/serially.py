@@ -97,7 +97,11 @@ class Serially(Consuming):
         if batch is None:
             return
         if ahead and not self.taking.looking and self._look(link):
-            await link.flush()
+            try:
+                await link.flush()
+            except BaseException:
+                self.taking.put_back(batch)  # held and not begun: nobody else would come back to it
+                raise
         await work(link, batch)
 
     def _look(self, link: Link) -> bool:
