@@ -25,50 +25,53 @@ if TYPE_CHECKING:
 class Stepping(Consuming):
     """A consumer without a loop: each delivery is held, and kept fresh, until it is settled."""
 
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._begun: list[Delivery[Any]] = []
+        """Held, and not handed out yet: a call that fails, or is cancelled, leaves it to the next one."""
+
     def read(self, count: int, wait: float) -> list[Delivery[Any]]:
         """Retries that are due, then new entries; waits for the first of them if there are none."""
         until = time.monotonic() + wait
         try:
             while True:
                 link = self.line.link()
+                if self.courses.look_again():
+                    self.taking.search_own()
                 self.courses.join(link)
                 if self._holding is not None:
                     self._holding.look(link)
                 self.taking.recover(link)
-                found = self._late(link, count)
-                found += self._new(link, count - len(found), 0.0)
+                self._late(link, count)
+                self._new(link, count, 0.0)
                 left = until - time.monotonic()
-                if found or self.stopping.requested or left <= 0:
+                if self._begun or self.stopping.requested or left <= 0:
                     self.line.answered()
-                    return found
-                found = self._new(link, count, min(self.settling.until_due(left), SLICE))
-                if found:
-                    return found
+                    return self._hand_out(count)
+                self._new(link, count, min(self.settling.until_due(left), SLICE))
+                if self._begun:
+                    return self._hand_out(count)
         except GroupMissing as event:
             self.overcome(event)
-            return []
+            return self._hand_out(count)
         except (ServerUnavailable, Refused) as event:
             raise self._failed(event) from None
 
-    def _late(self, link: Link, count: int) -> list[Delivery[Any]]:
-        found = list[Delivery[Any]]()
-        while len(found) < count and (due := self.settling.due()) is not None:
-            batch = self.taking.begin(link, *due)
-            if batch is not None:
-                found += self._take(batch)
-        return found
+    def _late(self, link: Link, count: int) -> None:
+        while len(self._begun) < count and (due := self.settling.due()) is not None:
+            self._take(self.taking.begin(link, *due))
 
-    def _new(self, link: Link, count: int, wait: float) -> list[Delivery[Any]]:
-        found, again = list[Delivery[Any]](), not wait
-        while len(found) < count:
+    def _new(self, link: Link, count: int, wait: float) -> None:
+        again = not wait
+        while len(self._begun) < count:
             batch = self.taking.next_ready()
             if batch is None:
                 lane, again = self.taking.choose(again=again), False
                 if self.taking.looking:
                     pass  # a read that was cancelled: its reply is due first
                 elif lane is not None:
-                    self.taking.look(link, lane, count - len(found))
-                elif wait > 0 and not found:
+                    self.taking.look(link, lane, count - len(self._begun))
+                elif wait > 0 and not self._begun:
                     if not self.courses.newest:
                         self.stopping.wait(min(wait, 0.1))
                         break
@@ -79,37 +82,39 @@ class Stepping(Consuming):
                 link.flush()
                 self.taking.receive(link)
                 batch = self.taking.next_ready()
-            if batch is not None:
-                found += self._take(batch)
+            self._take(batch)
         if self.settling.owes:  # what could not be decoded
             self.settling.flush(link)
-        return found
 
     def reap(self, count: int) -> list[Delivery[Any]]:
         """Take over what nobody is handling, up to so many, and begin it."""
-        found = list[Delivery[Any]]()
         try:
             link = self.line.link()
             self.courses.join(link)
             self.taking.sweep_all(link, count)
-            while len(found) < count and (suspect := self.taking.next_suspect()) is not None:
-                batch = self.taking.begin(link, suspect.lane, suspect.entry_id)
-                if batch is not None:
-                    found += self._take(batch)
+            while len(self._begun) < count and (suspect := self.taking.next_suspect()) is not None:
+                self._take(self.taking.begin(link, suspect.lane, suspect.entry_id))
             if self.settling.owes:
                 self.settling.flush(link)
         except GroupMissing as event:
             self.overcome(event)
         except (ServerUnavailable, Refused) as event:
             raise self._failed(event) from None
-        return found
+        return self._hand_out(count)
 
-    def _take(self, batch: Batch) -> list[Delivery[Any]]:
+    def _take(self, batch: Batch | None) -> None:
+        if batch is None:
+            return
         deliveries = self.taking.deliveries(batch)
         for delivery in deliveries:
             self.leases.keep(batch.lane, delivery._id)  # noqa: SLF001
         self.leases.release(batch.hand)
-        return deliveries
+        self._begun += deliveries
+
+    def _hand_out(self, count: int) -> list[Delivery[Any]]:
+        """What was begun, in this call or in one that failed, and is held still."""
+        begun, self._begun = self._begun[:count], self._begun[count:]
+        return [each for each in begun if self.leases.holds(each._batch.lane, each._id)]  # noqa: SLF001
 
     def ack(self, deliveries: Sequence[Delivery[Any]]) -> None:
         """Settle deliveries as their handlers' return would."""
