@@ -87,9 +87,11 @@ class Server:
 
     def letters_of(self, name: str, key: str) -> str:
         """Where the dead letters of a key lie: beside its stream, or beside the key if that is another slot."""
-        beside = companion(name, "dead-letters")
-        apart = self.clustered and slot_of(beside) != slot_of(key)
-        return companion(key, "dead-letters") if apart else beside
+        return companion(key if self.letters_apart(name, key) else name, "dead-letters")
+
+    def letters_apart(self, name: str, key: str) -> bool:
+        """Whether the dead letters of a key cannot lie beside its stream."""
+        return self.clustered and slot_of(companion(name, "dead-letters")) != slot_of(key)
 
     def require_same(self, other: Server, what: str) -> None:
         """Raise InvalidArgument if the other client's server, as it is addressed, is not this one."""

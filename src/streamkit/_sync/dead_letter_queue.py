@@ -194,16 +194,17 @@ class DeadLetterQueue:
         require_one_choice(ids, selection)
         if to is not None and not isinstance(to, str):
             self._server.require_same(to._server, f"the stream {to.name!r}")  # noqa: SLF001
+        keys = self._where.keys(self._insisting)
         if to is not None:
             alike = (to,) if isinstance(to, str) else to._keys_alike()  # noqa: SLF001
-            for key in self._where.keys(self._insisting):
+            for key in keys:
                 self._server.require_one_slot("redrive", key, *alike)
         insisting = Insisting(self._server, self._key, self._stopping)
         redriving = Redriving(self._server, insisting, to, terms, stopping=self._stopping, named=ids is not None)
         self._stopping.bind()
         self._redriving.append(redriving)
         try:
-            for key in self._where.keys(self._insisting):
+            for key in keys:
                 redriving.begin(key)
                 until = selection if chosen is not None else self._as_of_now(key, selection)
                 pages = self._pages_of(key, until) if chosen is None else self._named(key, chosen)
@@ -211,6 +212,8 @@ class DeadLetterQueue:
                     redriving.take(page)
                     if redriving.done:
                         break
+                if redriving.done:
+                    break
         finally:
             self._redriving.remove(redriving)
             if not self._redriving:

@@ -271,8 +271,7 @@ class Courses:
 
     def _note_letters(self, link: Link, course: Course, key: str) -> None:
         """Where dead letters cannot lie beside the stream, remember which partitions may have some."""
-        beside = companion(course.name, "dead-letters")
-        if self._names.letters is None and self._server.letters_of(course.name, key) != beside:
+        if self._names.letters is None and self._server.letters_apart(course.name, key):
             (reply,) = link.exchange(commands.sadd(index_of(course.name), key))
             checked(course.name, reply)
 

@@ -44,11 +44,10 @@ class LetterKeys:
         for part in parts:
             partitioning = part._partitioning  # noqa: SLF001
             like = part.name if partitioning is None else partitioning.at(0).key
-            beside = companion(part.name, "dead-letters")
-            if server.letters_of(part.name, like) == beside:
-                self._fixed.append(beside)
-            else:
+            if server.letters_apart(part.name, like):
                 self._spread.append(part.name)
+            else:
+                self._fixed.append(companion(part.name, "dead-letters"))
         self.name = companion(source.name, "dead-letters")
 
     def keys(self, insisting: Insisting) -> Sequence[str]:

@@ -151,7 +151,7 @@ class ClusterLink(Link):
     async def _follow(self, part: _Part, told_by: Wire, redirect: Redirect) -> None:
         host, port = redirect.address
         if not host:
-            host = next(address[0] for address, wire in self.wires.items() if wire is told_by)
+            host = self._address_of(told_by)[0]
         address = self._remap((host, port))
         if not redirect.asking:
             self._known.slots.moved(redirect.slot, address)
