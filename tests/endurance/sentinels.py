@@ -31,12 +31,13 @@ class Watched:
         self.new = new
         self._watcher = watcher
         self._address = address
-        # Instead of 1 to 10 s. Not the period of its pings: a replica is only chosen if it was heard of within five of
-        # these, and of a primary that is down it asks them once a second.
-        for period in ("INFO-PERIOD", "ASK-PERIOD", "PUBLISH-PERIOD"):
-            watcher.execute_command("SENTINEL", "DEBUG", period, "100")
-        watcher.sentinel_set(MASTER, "down-after-milliseconds", "500")
-        watcher.sentinel_set(MASTER, "failover-timeout", "3000")  # it tries again after twice as long
+        # Instead of 10 and 2 s. Not the period of its pings: a replica is only chosen if it was heard of within five of
+        # these, or within three of INFO-PERIOD. TILT: a Sentinel that was held up does nothing for half a minute.
+        for words in (("INFO-PERIOD", "1000"), ("PUBLISH-PERIOD", "100"), ("TILT-TRIGGER", "60000")):
+            watcher.execute_command("SENTINEL", "DEBUG", *words)
+        # Long enough that one that was held up does not take a primary for dead which is well.
+        watcher.sentinel_set(MASTER, "down-after-milliseconds", "2000")
+        watcher.sentinel_set(MASTER, "failover-timeout", "5000")  # it tries again after twice as long
         until(lambda: len(watcher.sentinel_slaves(MASTER)) == 1, "the Sentinel knows the replica")
 
     def client(self, half: Half) -> Any:
@@ -48,8 +49,17 @@ class Watched:
         if crash:
             psutil.Process(self.old.info("server")["process_id"]).kill()
         else:
-            self._watcher.execute_command("SENTINEL", "FAILOVER", MASTER)
+            until(self._asked, "the Sentinel begins a failover")
         until(lambda: self.new.info("replication")["role"] == "master", "the failover")
+
+    def _asked(self) -> bool:
+        try:
+            self._watcher.execute_command("SENTINEL", "FAILOVER", MASTER)
+        except redis.ResponseError as error:
+            if "NOGOODSLAVE" in str(error):
+                return False  # it has not heard of the replica lately
+            raise
+        return True
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from streamkit import RetryPolicy
 from streamkit.testing import redis_server
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 20.0
+DEADLINE = 60.0
 ORIGIN = "http://127.0.0.1:8765"
 RETRY = RetryPolicy(max_deliveries=3, backoff=[timedelta(milliseconds=20)])
 

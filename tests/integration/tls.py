@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tests.integration.proxy import HOST, PIECE
 
-DEADLINE = 15.0
+DEADLINE = 60.0
 
 
 @contextmanager

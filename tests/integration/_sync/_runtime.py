@@ -13,7 +13,7 @@ import redis.asyncio
 
 import streamkit.asyncio
 
-DEADLINE = 15.0
+DEADLINE = 60.0
 
 
 def until(condition: Callable[[], bool], what: str = "the condition") -> None:

@@ -12,7 +12,7 @@ import redis
 
 import streamkit
 
-DEADLINE = 15.0
+DEADLINE = 60.0
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], what: str = "the condition") -> None:
