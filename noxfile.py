@@ -26,13 +26,19 @@ REPORTS = ROOT / ".nox" / "reports"
 CONSTRAINTS = "tools/constraints.txt"
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
-# Tests wait more than they compute: more workers than cores, each with its own server. A file stays on one of them.
-BESIDE = ["-n", "4", "--dist", "loadfile"]
+# Tests wait more than they compute: more workers than cores, each with its own server. A file stays on one of them, and
+# the long ones come first: xdist would begin with the files of many tests, and end with one worker at the longest.
+BESIDE = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
 CODE = ["src", "tests", "examples", "benchmarks", "tools", "noxfile.py", "docs/conf.py"]
 # What of the integration tests runs on other servers, too, each time: where their versions differ.
 CUT_FILES = (
     *("append", "append_many", "reader_start", "reader_effects", "group_run", "group_effects"),
     *("dead_letter_queue", "redrive", "too_old", "trim_unless_pending"),
+)
+# What is long and says little of a client's version: left out with the oldest one, but for `nox -s matrix`.
+LONG_FILES = (
+    *("cluster_survival", "group_ahead", "group_model", "group_partitions", "group_recovery", "group_sweep"),
+    *("group_vanishing", "permissions", "reader_rollover", "sharded_reader", "testing_cluster"),
 )
 TOO_OLD = "redis-6.2"
 INTEGRATION = "tests/integration"
@@ -175,14 +181,17 @@ def install_with(session: nox.Session, redis: str, *, extras: str = "", groups: 
 
 @nox.session(python=LOWEST)
 def tests_lowest(session: nox.Session) -> None:
-    """Unit and integration tests with the oldest redis-py, and the oldest Python that this machine has."""
+    """Tests with the oldest redis-py, and the oldest Python of this machine; `-- tests/unit tests/integration`: all."""
     oldest = oldest_dependencies()
     # The test tools need a newer typing-extensions than the library does, so that it first has to do without them.
     session.install("--editable", ".", *oldest)
     session.run("python", "-W", "error", "-c", "import streamkit, streamkit.asyncio, streamkit.testing")
     (redis,) = [requirement for requirement in oldest if requirement.startswith("redis==")]
     install_with(session, redis, groups=("lint", "test"))
-    session.run("pytest", *BESIDE, "tests/unit", "tests/integration", report(session, "lowest"), *session.posargs)
+    most = ["tests/unit", INTEGRATION, *(f"--ignore-glob=*/test_{name}.py" for name in LONG_FILES)]
+    session.run("pytest", *BESIDE, report(session, "lowest"), *(session.posargs or most))
+    if not session.posargs:
+        session.log(f"left out, to save time: {', '.join(LONG_FILES)}; `nox -s matrix` runs them, too")
 
 
 CLIENTS = {
@@ -260,8 +269,9 @@ def matrix(session: nox.Session) -> None:
     """Everything with everything: the tests on all Pythons, the integration tests with all clients and servers."""
     others = [version for version in FOUND if version != CURRENT]
     session.notify("tests")
-    for name in (f"tests_lowest-{LOWEST}", *(f"tests_other-{version}" for version in others)):
-        session.notify(name)
+    session.notify(f"tests_lowest-{LOWEST}", ["tests/unit", INTEGRATION])
+    for version in others:
+        session.notify(f"tests_other-{version}")
     for name in CLIENTS:
         session.notify(f"clients-{CURRENT}({name})")
     session.notify("servers")
