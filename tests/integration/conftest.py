@@ -6,10 +6,10 @@ import uuid
 
 import pytest
 
+import streamkit._sync.looking
 import streamkit._sync.reading
-import streamkit._sync.taking
+import streamkit.asyncio.looking
 import streamkit.asyncio.reading
-import streamkit.asyncio.taking
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads block for a tenth of a second at a time, so that stopping a loop at the end of a test takes no longer."""
     for module in (streamkit._sync.reading, streamkit.asyncio.reading):
         monkeypatch.setattr(module, "SLICE_MS", 100)
-    for module in (streamkit._sync.taking, streamkit.asyncio.taking):
+    for module in (streamkit._sync.looking, streamkit.asyncio.looking):
         monkeypatch.setattr(module, "SLICE", 0.1)
 
 

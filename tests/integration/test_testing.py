@@ -27,6 +27,14 @@ def test_it_takes_settings_and_puts_a_password_into_its_url() -> None:
         assert ":s%2Fcret@127.0.0.1" in url
 
 
+def test_a_server_is_named_by_a_path_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "servers").mkdir()
+    (tmp_path / "servers" / "one").symlink_to(servers._embedded())
+    monkeypatch.chdir(tmp_path)
+    with redis_server(binary="servers/one") as url, redis.Redis.from_url(url) as client:
+        assert client.ping()
+
+
 def test_a_port_that_is_wanted_is_used() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

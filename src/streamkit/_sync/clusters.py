@@ -140,7 +140,9 @@ class ClusterLink(Link):
         for _ in range(MOST_REDIRECTS):
             assert part.wire is not None and part.ticket is not None  # noqa: S101, PT018 - it was flushed
             with self._noting(part.wire):
-                reply = (part.wire.collect(part.ticket))[-1]
+                replies = part.wire.collect(part.ticket)
+            # Where ASKING is not permitted, that is what is to be told: the command behind it is only sent back.
+            reply = next((each for each in replies if isinstance(each, Exception)), replies[-1])
             redirect = redirect_of(reply)
             if redirect is None:
                 return reply

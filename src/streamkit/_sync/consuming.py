@@ -21,8 +21,9 @@ from streamkit._sync.keeping import Refused
 from streamkit._sync.lanes import GroupMissing
 from streamkit._sync.leasing import Leases
 from streamkit._sync.lines import Line
+from streamkit._sync.looking import SLICE
 from streamkit._sync.settling import Settling
-from streamkit._sync.taking import SLICE, Taking
+from streamkit._sync.taking import Taking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,7 +125,7 @@ class Consuming:
         self._gather(unfinished)
         try:
             link = self.line.link()
-            if self.taking.looking:
+            if self.taking.looking.count:
                 self._receive_last(link)
                 self._gather()
             self._send_back(link)
@@ -164,7 +165,7 @@ class Consuming:
 
     def _receive_last(self, link: Link) -> None:
         """Read what is on its way still, so that it can be given back."""
-        if self.taking.looking:
+        if self.taking.looking.count:
             self.settling.collect(link)
             self.taking.receive_all(link)
 

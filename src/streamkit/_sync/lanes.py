@@ -147,23 +147,22 @@ class Courses:
 
     @property
     def newest(self) -> list[Lane]:
-        """The lanes to wait for: the newest of each source."""
-        return [course.lanes[-1] for course in self._courses if course.lanes]
+        """The lanes to wait for: the newest of each source that is not away."""
+        return [course.lanes[-1] for course in self._courses if course.lanes and not course.lanes[-1].away]
 
     @property
-    def newest_together(self) -> list[list[Lane]]:
-        """The lanes to wait for, in groups that one read can wait for; another one first each time."""
-        newest = self.newest
+    def newest_together(self) -> list[tuple[list[Lane], bool]]:
+        """The lanes to wait for, in groups that one read can ask for; with the last of each node, whether to wait."""
         if not self._server.clustered:
-            return [newest]
+            return [(self.newest, True)]
         groups: dict[int, list[Lane]] = {}
-        for lane in newest:
+        for lane in sorted(self.newest, key=lambda lane: lane.key):  # the order of the courses changes with each read
             groups.setdefault(slot_of(lane.key), []).append(lane)
-        self._turn += 1
-        # In order of their slots: that of the courses changes with each read.
-        found = [groups[slot] for slot in sorted(groups)]
-        first = self._turn % len(found)
-        return found[first:] + found[:first]
+        found = list(groups.values())
+        self._turn = (self._turn + 1) % len(found)
+        found = found[self._turn :] + found[: self._turn]
+        last = {self._server.node_of(lanes[0].key): lanes for lanes in found}
+        return [(lanes, last[self._server.node_of(lanes[0].key)] is lanes) for lanes in found]
 
     def next_lane(self) -> Lane | None:
         """The lane to read next: sources in turn, of each the oldest that may have something."""

@@ -13,7 +13,7 @@ from streamkit._sync.consuming import Consuming
 from streamkit._sync.deliveries import Delivery
 from streamkit._sync.keeping import Refused
 from streamkit._sync.lanes import GroupMissing
-from streamkit._sync.taking import SLICE
+from streamkit._sync.looking import SLICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,16 +66,16 @@ class Stepping(Consuming):
         while len(self._begun) < count:
             batch = self.taking.next_ready()
             if batch is None:
-                lane, again = self.taking.choose(again=again), False
-                if self.taking.looking:
-                    pass  # a read that was cancelled: its reply is due first
+                lane, again = self.taking.looking.choose(again=again), False
+                if self.taking.looking.count:
+                    pass  # sent by a call that was cancelled, or in another slot: its reply is due first
                 elif lane is not None:
-                    self.taking.look(link, lane, count - len(self._begun))
+                    self.taking.looking.look(link, lane, count - len(self._begun))
                 elif wait > 0 and not self._begun:
                     if not self.courses.newest:
                         self.stopping.wait(min(wait, 0.1))
                         break
-                    self.taking.look_waiting(link, count, wait)
+                    self.taking.looking.look_waiting(link, count, wait)
                     wait = 0.0
                 else:
                     break

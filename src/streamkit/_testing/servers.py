@@ -44,7 +44,7 @@ class Server:
         bus: bool = False,
     ) -> None:
         """Describe it, without starting it; ``bus``: it needs a port for its cluster too."""
-        self._command = str(binary) if binary is not None else _embedded()
+        self._command = _command(binary) if binary is not None else _embedded()
         self._settings = {"bind": HOST, "save": "", "appendonly": "no", "dir": str(directory), **settings}
         self._log = directory / "server.log"
         self._directory = directory
@@ -128,6 +128,12 @@ class Server:
                 pass
             time.sleep(0.01)
         return False
+
+
+def _command(binary: StrPath) -> str:
+    """A name is looked for on the PATH; a path is one from here, though the server starts in a directory of its own."""
+    name = str(binary)
+    return name if Path(name).name == name else str(Path(name).absolute())
 
 
 def _embedded() -> str:

@@ -130,16 +130,18 @@ class Concurrently(Consuming):
         """Read what there is, or wait for it if nothing is running; whether anything came, or was waited for."""
         batch, waited, again = self.taking.next_ready(), False, self._running > 0
         while batch is None and not waited:
-            lane, again = self.taking.choose(again=again), False
-            if lane is not None:
-                self.taking.look(link, lane, self.pace.size)
+            lane, again = None if self.taking.looking.count else self.taking.looking.choose(again=again), False
+            if self.taking.looking.count:
+                waited = True  # in another slot, beside a read whose reply came before
+            elif lane is not None:
+                self.taking.looking.look(link, lane, self.pace.size)
             elif self._running or self._queue or not self.courses.newest:
                 return False
             else:
                 seconds = self.pause_for()
                 if seconds < 0.001:
                     return True
-                self.taking.look_waiting(link, self.pace.size, seconds)
+                self.taking.looking.look_waiting(link, self.pace.size, seconds)
                 waited = True
             await link.flush()
             await self.taking.receive(link)

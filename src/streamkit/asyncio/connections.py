@@ -80,6 +80,10 @@ class Server:
         if self.clustered:
             require_one_slot(what, key, *others)
 
+    def require_companions(self, what: str, key: str) -> None:
+        """Raise InvalidArgument if no key can stand beside this one: it has braces that are no tag."""
+        self.require_one_slot(f"keys beside {what}", key, companion(key, "appends"))
+
     def node_of(self, key: str) -> tuple[str, int] | None:
         """Which node of a cluster has a key, as far as is known; None: there is only one server."""
         return self._pool.known.slots.owner(slot_of(key)) if self.clustered else None

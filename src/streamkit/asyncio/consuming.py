@@ -20,8 +20,9 @@ from streamkit.asyncio.keeping import Refused
 from streamkit.asyncio.lanes import GroupMissing
 from streamkit.asyncio.leasing import Leases
 from streamkit.asyncio.lines import Line
+from streamkit.asyncio.looking import SLICE
 from streamkit.asyncio.settling import Settling
-from streamkit.asyncio.taking import SLICE, Taking
+from streamkit.asyncio.taking import Taking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +124,7 @@ class Consuming:
         self._gather(unfinished)
         try:
             link = await self.line.link()
-            if self.taking.looking:
+            if self.taking.looking.count:
                 await self._receive_last(link)
                 self._gather()
             await self._send_back(link)
@@ -163,7 +164,7 @@ class Consuming:
 
     async def _receive_last(self, link: Link) -> None:
         """Read what is on its way still, so that it can be given back."""
-        if self.taking.looking:
+        if self.taking.looking.count:
             await self.settling.collect(link)
             await self.taking.receive_all(link)
 

@@ -483,6 +483,7 @@ class GroupConsumer(Generic[T]):
             self._server.require_same(source._server, f"the source {name!r}")  # noqa: SLF001
         else:
             name, partitioning, codec = require_key("source", source), None, TEXT
+            self._server.require_companions("a source", name)
         decode: Callable[[list[bytes]], Any] = flat_decoder(codec)
         fast = is_text(codec) and TEXT_REPLIES
         start = parse_start(self._start, name, partitioning)

@@ -74,7 +74,7 @@ class Serially(Consuming):
 
     async def _turn(self, link: Link, work: Callable[[Link, Batch], Awaitable[None]]) -> None:
         batch, ahead = self.taking.next_ready(), True
-        if batch is None and not self.taking.looking and not self._look(link):
+        if batch is None and not self.taking.looking.count and not self._look(link):
             self.settling.prepare(link)
             await link.flush()
             await self.settling.collect(link)
@@ -84,11 +84,13 @@ class Serially(Consuming):
                 return
             if seconds < 0.001 or self.settling.owes:
                 return
-            self.taking.look_waiting(link, self.pace.size, seconds)
+            self.taking.looking.look_waiting(link, self.pace.size, seconds)
             ahead = False
         ahead = ahead and self.pace.ahead
         if batch is None:
-            if ahead and self.taking.plenty:
+            if self.taking.looking.count > 1:
+                self.settling.prepare(link)  # behind reads that waited in several slots
+            elif ahead and self.taking.plenty:
                 self._look(link)  # the server is at it while the one before is read here, and handled
             await link.flush()
             await self.taking.receive(link)
@@ -96,7 +98,7 @@ class Serially(Consuming):
             batch = self.taking.next_ready()
         if batch is None:
             return
-        if ahead and not self.taking.looking and self._look(link):
+        if ahead and not self.taking.looking.count and self._look(link):
             try:
                 await link.flush()
             except BaseException:
@@ -106,14 +108,16 @@ class Serially(Consuming):
 
     def _look(self, link: Link) -> bool:
         """Queue acks and a read that does not wait; False: there is nothing to read, for all we know."""
-        if self.full or self.taking.looking > 1:
+        if self.full or self.taking.looking.count > 1:
             return False
         # While there is other work, nothing is waited for: new entries are looked for all the same.
-        lane = self.taking.choose() or (self.taking.choose(again=True) if self.pause_for() < 0.001 else None)
+        lane = self.taking.looking.choose() or (
+            self.taking.looking.choose(again=True) if self.pause_for() < 0.001 else None
+        )
         if lane is None:
             return False
         self.settling.prepare(link)
-        self.taking.look(link, lane, self.pace.size)
+        self.taking.looking.look(link, lane, self.pace.size)
         return True
 
     def _until(self, batch: Batch, now: float) -> None:

@@ -71,6 +71,7 @@ class Appendable(Source[T], Generic[T]):
         self._client = client
         self._server = Server(client)
         self._name = require_key("the name of a stream", name)
+        self._server.require_companions("a stream", self._name)
         self._codec = TEXT if codec is None else codec
         self._partitioning = partitioning
         self._window = span_ms(require_positive("idempotency_window", idempotency_window))

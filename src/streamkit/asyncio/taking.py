@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,49 +15,33 @@ from streamkit._core.dead_letters import Cause, Provenance
 from streamkit._core.entries import new_entry
 from streamkit._core.errors import ServerUnavailable
 from streamkit._core.ids import EntryId
-from streamkit._core.members import PAGE, beat_arguments, begun, claim_arguments, claimed, unread
+from streamkit._core.members import PAGE, beat_arguments, begun, claim_arguments, claimed
 from streamkit._core.replies import text, texts
-from streamkit._core.scripts import BEAT, BEGIN, CLAIM, RETIRE, UNREAD
+from streamkit._core.scripts import BEAT, BEGIN, CLAIM, RETIRE
 from streamkit.asyncio.batches import Batch, Suspect
 from streamkit.asyncio.deliveries import Delivery
 from streamkit.asyncio.keeping import Refused
 from streamkit.asyncio.lanes import GroupMissing, group_checked
+from streamkit.asyncio.looking import Look, Looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from streamkit._core.groups import RetryPolicy
     from streamkit._core.observers import Observer
-    from streamkit._core.protocol import Command
     from streamkit._core.replies import RawEntry, Reply
     from streamkit._core.scripts import Script
     from streamkit.asyncio.lanes import Courses, Lane
     from streamkit.asyncio.leasing import Leases
-    from streamkit.asyncio.links import Link, Ticket
+    from streamkit.asyncio.links import Link
     from streamkit.asyncio.settling import Settling
 
-SLICE = 0.5
-"""Seconds that one blocking read lasts: what a stop waits for, at most."""
-IN_TURN = 0.05
-"""The same where lanes lie in several slots of a cluster: each is waited for in turn."""
 MOST_SUSPECTS = PAGE
 """Entries taken over and not begun yet, at most: the rest stays for the next page, or for peers."""
 RETIRE_AFTER_MS = 3_600_000
 """Idle for so long, a consumer that holds nothing is removed."""
 SWEEP_EVERY = 5.0
 """Seconds between two sweeps, at most."""
-
-
-@dataclass(frozen=True)
-class _Look:
-    """A read on its way."""
-
-    lanes: Sequence[Lane]
-    size: int
-    waits: bool
-    since: float
-    unread: Sequence[Ticket]
-    read: Ticket
 
 
 class Taking:
@@ -89,7 +72,7 @@ class Taking:
         self._retry = retry
         self._min_idle_ms = max(1, int(min_idle * 1000))
         self._observer = observer
-        self._looks: deque[_Look] = deque()
+        self.looking: Looking = Looking(courses, leases, observer)
         self._plenty = False
         self._ready: deque[Batch] = deque()
         self._suspects: deque[Suspect] = deque()
@@ -97,17 +80,11 @@ class Taking:
         self._sweep_due = 0.0
         self._sweeping: list[Lane] = []
         self._retire_due = 0.0
-        self._poll_due = 0.0
         self._own: bool = True
         self._started = False
         self._missed = False
 
     # -- reading ------------------------------------------------------------------------------------------------------
-
-    @property
-    def looking(self) -> int:
-        """How many reads are on their way."""
-        return len(self._looks)
 
     @property
     def plenty(self) -> bool:
@@ -119,76 +96,30 @@ class Taking:
         """How many entries that were taken over wait to be begun."""
         return sum(not suspect.lane.away for suspect in self._suspects)
 
-    def choose(self, *, again: bool = False) -> Lane | None:
-        """The lane to read next without waiting; None: no lane may have something.
-
-        ``again``: look also where the last read found nothing.
-        """
-        lanes = self._courses.newest if again else []
-        if time.monotonic() >= self._poll_due:
-            # Entries written to an old partition by others, and keys of several sources beside the one waited for.
-            self._poll_due = time.monotonic() + 1.0
-            lanes = self._courses.lanes
-        if again or len(lanes) > 1:
-            for lane in lanes:
-                lane.dry = False
-        return self._courses.next_lane()
-
-    def look(self, link: Link, lane: Lane, size: int) -> None:
-        """Queue a read of a lane that does not wait."""
-        member = lane.member
-        check = link.prepare(self._check(link, lane))
-        command = commands.xreadgroup([lane.key], member.group, member.consumer, size)
-        read = link.prepare(command, text=lane.text)
-        self._looks.append(_Look([lane], size, waits=False, since=time.monotonic(), unread=[check], read=read))
-        self._note_ahead()
-
-    def look_waiting(self, link: Link, size: int, seconds: float) -> None:
-        """Queue a read that waits for entries in the newest lanes; of those in several slots, for some in turn."""
-        groups = self._courses.newest_together
-        lanes = groups[0]
-        member = lanes[0].member
-        block = max(1, int(min(seconds, SLICE if len(groups) == 1 else IN_TURN) * 1000))
-        command = commands.xreadgroup([lane.key for lane in lanes], member.group, member.consumer, size, block)
-        only_text = all(lane.text for lane in lanes)
-        checks = [link.prepare(self._check(link, lane)) for lane in lanes]
-        read = link.prepare(command, text=only_text)
-        self._looks.append(_Look(lanes, size, waits=True, since=time.monotonic(), unread=checks, read=read))
-
-    def _check(self, link: Link, lane: Lane) -> Command:
-        """Look for what was trimmed unread. It goes in front of each read, which would step over that."""
-        # A server met anew may have forgotten the script, and by the time it says so the read is done.
-        return lane.member.call(UNREAD, known=lane.met and link.knows(UNREAD, lane.key))
-
     async def receive(self, link: Link) -> None:
         """Have the entries of the oldest read that is on its way, held from now on, ready for `next_ready`."""
-        if not self._looks:
+        if not self.looking.count:
             return
-        look = self._looks[0]
         try:
-            for lane, ticket in zip(look.lanes, look.unread, strict=True):
-                (reply,) = await link.collect(ticket)
-                self._note_unread(link, lane, reply)
-            (reply,) = await link.collect(look.read)
+            look, reply = await self.looking.collect(link)
         except Exception:
             # What reads brought is ours all the same. (A cancelled loop receives once more, to give it back.)
             self._drop_looks()
             raise
-        self._looks.popleft()
         try:
             if isinstance(reply, UnicodeDecodeError):
                 await self._receive_bytes(link, look)
             else:
                 self._received(look, reply)
         finally:
-            self._note_ahead()
+            self.looking.note_ahead()
 
     async def receive_all(self, link: Link) -> None:
         """The same for every read that is on its way."""
-        while self._looks:
+        while self.looking.count:
             await self.receive(link)
 
-    async def _receive_bytes(self, link: Link, look: _Look) -> None:
+    async def _receive_bytes(self, link: Link, look: Look) -> None:
         """Something in it is no text: fetched again as bytes, so that each entry is judged by itself."""
         before, self._ready = self._ready, deque()
         later = deque[Batch]()
@@ -205,26 +136,12 @@ class Taking:
         finally:
             self._ready = before + self._ready + later
 
-    def _meet_anew(self) -> None:
-        """The servers may not be those of before."""
-        for lane in self._courses.lanes:
-            lane.met = False
-
     def _drop_looks(self) -> None:
         """Nobody waits for what is on its way any more; what it brings is looked for as our own."""
-        self._looks.clear()
-        self._leases.ahead = {}
+        self.looking.drop()
         self._own = self._missed = True
 
-    def _note_ahead(self) -> None:
-        """Tell the heartbeat what is on its way: what it brings is ours, though not in hand yet."""
-        ahead: dict[Lane, int] = {}
-        for look in self._looks:
-            if not look.waits:
-                ahead[look.lanes[0]] = ahead.get(look.lanes[0], 0) + look.size
-        self._leases.ahead = ahead
-
-    def _received(self, look: _Look, reply: Reply) -> None:
+    def _received(self, look: Look, reply: Reply) -> None:
         if isinstance(reply, Exception) and len(look.lanes) > 1:
             # Which of them it is about is told when each is read by itself.
             for lane in look.lanes:
@@ -242,16 +159,6 @@ class Taking:
             known = cast("list[str]", ids) if _is_text(ids[0]) else [raw_id.decode() for raw_id in ids]
             self._ready.append(Batch(lane, self._leases.hold(lane, known, look.since), entries))
             lane.last = known[-1]
-
-    def _note_unread(self, link: Link, lane: Lane, reply: Reply) -> None:
-        if link.learn(UNREAD, lane.key, reply):
-            return  # asked again with the next read
-        found = unread(group_checked(lane, reply))
-        lane.met = True
-        if found.count:
-            self._observer.on_unread(lane.key, lane.member.group, found.count, found.first, found.last)
-        if found.dropped:
-            self._observer.on_letters_dropped(lane.member.letters, found.dropped)
 
     def put_back(self, batch: Batch) -> None:
         """Hand these out again, first: they were not begun."""
@@ -334,7 +241,7 @@ class Taking:
     def lost(self) -> None:
         """The connection is gone: what a lost reply brought is ours, and is looked for."""
         self._drop_looks()
-        self._meet_anew()
+        self.looking.meet_anew()
 
     async def recover(self, link: Link) -> None:
         """What a lost reply brought, for a loop that does not sweep: it came behind all that was read before."""
@@ -350,12 +257,12 @@ class Taking:
         self._ready.clear()
         self._suspects.clear()
         self._started = self._missed = False
-        self._meet_anew()
+        self.looking.meet_anew()
         self._sweep_due = 0.0
 
     def forget(self, lane: Lane | None) -> None:
         """The group of a lane, or of all, is gone, and what was pending with it."""
-        if any(lane is None or lane in look.lanes for look in self._looks):
+        if self.looking.concerns(lane):
             self._drop_looks()  # they may have brought something of other lanes
         self._ready = deque(each for each in self._ready if lane is not None and each.lane is not lane)
         self._suspects = deque(each for each in self._suspects if lane is not None and each.lane is not lane)

@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from streamkit import (
+    CappedStream,
     CheckpointedReader,
     DeadLetterQueue,
     Delivery,
@@ -188,3 +189,22 @@ def test_letters_of_a_reader_go_back_only_where_one_step_can_take_them(nodes: An
         apart.redrive([letter.id for letter in apart])
     assert apart.length() == 1
     assert DeadLetterQueue(nodes, f"{{{word}}}:state:dead-letters").redrive() == 1
+
+
+@pytest.mark.parametrize("braces", ["}", "{}", "}{", "{}{tag}"])
+def test_a_name_with_braces_that_are_no_tag_is_refused_at_once(nodes: Any, word: str, braces: str) -> None:
+    name = f"{word}{braces}"
+    for what, make in (
+        ("a stream", lambda: Stream(nodes, name)),
+        ("a stream", lambda: CappedStream(nodes, name, maxlen=1)),
+        ("a stream", lambda: PartitionedStream(nodes, name)),
+        ("a source", lambda: GroupConsumer(nodes, name, GROUP)),
+    ):
+        with refused(f"keys beside {what}", name, "{"):
+            make()
+
+
+def test_braces_that_are_no_tag_do_no_harm_on_a_standalone_server(client: redis.Redis, name: str) -> None:
+    stream = Stream(client, f"{name}}}")
+    assert stream.append_many([{"n": 1}, {"n": 2}]) == 2
+    assert stream.length() == 2
