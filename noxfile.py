@@ -38,7 +38,7 @@ CUT_FILES = (
 # What is long and says little of a client's version: left out with the oldest one, but for `nox -s matrix`.
 LONG_FILES = (
     *("cluster_survival", "group_ahead", "group_model", "group_partitions", "group_recovery", "group_sweep"),
-    *("group_vanishing", "permissions", "reader_rollover", "sharded_reader", "testing_cluster"),
+    *("group_vanishing", "permissions", "permissions_cluster", "reader_rollover", "sharded_reader", "testing_cluster"),
 )
 TOO_OLD = "redis-6.2"
 INTEGRATION = "tests/integration"

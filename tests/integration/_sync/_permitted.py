@@ -24,10 +24,12 @@ from streamkit import (
     Replayer,
     Retry,
     RetryPolicy,
+    ShardedStream,
     Source,
     Stream,
     once,
 )
+from streamkit._core.keys import companion
 from tests.integration._sync._groups import consuming, letters_in, milliseconds, settled, strand
 from tests.integration._sync._letters import bury_many
 from tests.integration._sync._readers import DAY, key_of, limited, midnight, numbers_in, raw, told, write
@@ -43,7 +45,10 @@ POLICY = RetryPolicy(max_deliveries=9, backoff=milliseconds(1))
 
 @dataclass
 class Scene:
-    """What a block works on: keys of its own, and a client that may do everything, to prepare them and look at them."""
+    """What a block works on: keys of its own, and a client that may do everything, to prepare them and look at them.
+
+    On a cluster keys whose prefix has a ``{tag}`` share a slot; those of any other lie where they happen to.
+    """
 
     admin: redis.Redis
     prefix: str
@@ -84,7 +89,7 @@ def now() -> datetime:
 # Streams --------------------------------------------------------------------------------------------------------------
 
 
-def append_in_every_way(stream: Stream | CappedStream | PartitionedStream) -> None:
+def append_in_every_way(stream: Stream | CappedStream | PartitionedStream | ShardedStream) -> None:
     """Five entries."""
     for _ in range(2):
         stream.append({"n": 0}, idempotency_key="one")
@@ -157,7 +162,7 @@ def read_with_a_checkpoint(client: redis.Redis, scene: Scene) -> None:
     good = [number for number in scene.written if number % 5 != 2]
     assert (reader.saved()).state == {"seen": len(good)}
     assert [number for key in keys_of(scene, "averages") for number in numbers_in(scene.admin, key)] == good
-    assert len(letters_in(scene.admin, state)) == len(scene.written) - len(good)
+    assert len(letters_in(scene.admin, companion(state, "dead-letters"))) == len(scene.written) - len(good)
     reader.reset()
 
 
@@ -169,11 +174,24 @@ def keys_of(scene: Scene, name: str) -> list[str]:
 # Groups ---------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Places:
+    """What belongs to each key of a source."""
+
+    invoices: Callable[[str], str]
+    letters: Callable[[str], str]
+
+
+def together(scene: Scene, source: Source[Fields]) -> Places:
+    """One key for all invoices, one for all dead letters."""
+    return Places(lambda _: scene.key("invoices"), lambda _: companion(source.name, "dead-letters"))
+
+
 class Clerk:
     """Bills entries: every fifth is rejected, every fifth fails at first, every fifth is only acked."""
 
-    def __init__(self, client: redis.Redis, scene: Scene) -> None:
-        self.invoices = Stream(client, scene.key("invoices"))
+    def __init__(self, places: Places) -> None:
+        self._places = places
         self.acked: set[int] = set()
 
     def __call__(self, delivery: Delivery[Fields]) -> None:
@@ -185,12 +203,20 @@ class Clerk:
         if number % 5 == 4:
             self.acked.add(number)
         else:
-            delivery.emit(self.invoices, delivery.value)
+            delivery.emit(self._places.invoices(delivery.stream), delivery.value)
 
 
-def consume(client: redis.Redis, scene: Scene, source: Source[Fields], keys: list[str], **options: Any) -> None:
+def consume(
+    client: redis.Redis,
+    scene: Scene,
+    source: Source[Fields],
+    keys: list[str],
+    places: Places | None = None,
+    **options: Any,
+) -> None:
     """All that a consumer does, with its whole lot at the end: nothing is lost, nothing billed twice."""
-    clerk, options = Clerk(client, scene), {"retry": POLICY, **options}
+    places = together(scene, source) if places is None else places
+    clerk, options = Clerk(places), {"retry": POLICY, **options}
     consumer: GroupConsumer[Fields] = GroupConsumer(client, source, GROUP, "a", delete_on_ack=True, **options)
     with consumer:
         for delivery in [*consumer.read(count=5), *consumer.reap()]:
@@ -223,9 +249,10 @@ def consume(client: redis.Redis, scene: Scene, source: Source[Fields], keys: lis
 
         until(over)
     assert consumer.leave()
-    billed = numbers_in(scene.admin, clerk.invoices.key)
-    letters = letters_in(scene.admin, source.name)
-    buried = [int(letter.fields[b"n"]) for letter in letters]
+    bills = dict.fromkeys(map(places.invoices, keys))
+    billed = [number for key in bills for number in numbers_in(scene.admin, key)]
+    graves = dict.fromkeys(map(places.letters, keys))
+    buried = [int(letter.fields[b"n"]) for key in graves for letter in letters_in(scene.admin, key)]
     left = [number for number in scene.written if number not in {*billed, *buried}]
     assert len(billed + buried) == len({*billed, *buried})
     assert all(number % 5 == 4 for number in left)
@@ -260,17 +287,17 @@ def consume_partitions(client: redis.Redis, scene: Scene) -> None:
 
 def write_letters(scene: Scene) -> None:
     scene.write(scene.key("orders"), 1)
-    bury_many(scene.admin, f"{{{scene.key('orders')}}}:dead-letters", scene.key("orders"), 9)
+    bury_many(scene.admin, companion(scene.key("orders"), "dead-letters"), scene.key("orders"), 9)
 
 
 def look_at_letters(client: redis.Redis, scene: Scene) -> None:
-    letters = DeadLetterQueue(client, f"{{{scene.key('orders')}}}:dead-letters")
+    letters = DeadLetterQueue(client, companion(scene.key("orders"), "dead-letters"))
     assert len([letter.id for letter in letters]) == letters.length() == letters.count() == 9
     assert [letter.id for letter in letters.letters(reverse=True, limit=1)] == [EntryId(9)]
 
 
 def mend_letters(client: redis.Redis, scene: Scene) -> None:
-    letters = DeadLetterQueue(client, f"{{{scene.key('orders')}}}:dead-letters")
+    letters = DeadLetterQueue(client, companion(scene.key("orders"), "dead-letters"))
     assert letters.redrive(dry_run=True) == 9
     assert letters.redrive(["1-0", "2-0"]) == 2
     assert letters.redrive(limit=3) == 3
@@ -280,8 +307,14 @@ def mend_letters(client: redis.Redis, scene: Scene) -> None:
 
 
 def replay(client: redis.Redis, scene: Scene) -> None:
+    temps = PartitionedStream(client, scene.key("temps"))
+    look_at_history(client, scene, temps, key_of(temps.name, now()))
+
+
+def look_at_history(client: redis.Redis, scene: Scene, source: Source[Fields], newest: str, parts: int = 1) -> None:
+    """Forwards, backwards, and on to what is written to a key."""
     recorder = Recorder()
-    replayer = Replayer(client, PartitionedStream(client, scene.key("temps")), observer=recorder)
+    replayer = Replayer(client, source, observer=recorder)
     assert numbers_of(replayer.entries()) == scene.written
     assert numbers_of(replayer.entries(reverse=True)) == scene.written[::-1]
 
@@ -291,9 +324,9 @@ def replay(client: redis.Redis, scene: Scene) -> None:
     assert replayer.play(look, speed=float("inf")) == len(scene.written)
     live: list[int] = []
     with running(follow, replayer, live, stop=replayer.stop) as run:
-        waiting = told(recorder, "on_waiting")
-        until(lambda: run.done or waiting())
-        write(scene.admin, key_of(scene.key("temps"), now()), 77)
+        begun = told(recorder, "on_start", parts)
+        until(lambda: run.done or begun())
+        write(scene.admin, newest, 77)
         until(lambda: run.done or live == [77])
 
 
@@ -315,7 +348,7 @@ def charge_once(client: redis.Redis, scene: Scene) -> None:
             raise LookupError
         charged.append("yes")
 
-    entry = Entry("orders", EntryId(1), {"n": "1"})
+    entry = Entry(scene.key("orders"), EntryId(1), {"n": "1"})
     with pytest.raises(LookupError):
         charge(entry)
     for _ in range(2):

@@ -10,8 +10,10 @@ import pytest
 import redis
 
 from streamkit import Delivery, GroupConsumer, PermissionDenied
+from tests.integration._sync import _permitted
 from tests.integration._sync._groups import LEASE, consuming, settled
-from tests.integration._sync._permitted import BLOCKS, GROUP, Scene
+from tests.integration._sync._permitted import GROUP, Scene
+from tests.integration._sync._permitted_shards import LIKE_PLAIN, SHARDED
 from tests.integration._sync._readers import limited
 from tests.integration._sync._runtime import pause, until
 from tests.integration.permissions import OPTIONAL, Rule, Users, rules
@@ -19,6 +21,7 @@ from tests.integration.permissions import OPTIONAL, Rule, Users, rules
 pytestmark = pytest.mark.usefixtures("short_waits")
 
 RULES = rules()
+BLOCKS = {**_permitted.BLOCKS, **SHARDED}
 
 
 @pytest.fixture
@@ -46,6 +49,16 @@ def test_every_rule_is_tried_and_explained() -> None:
 @pytest.mark.parametrize("user", BLOCKS)
 def test_a_block_does_its_whole_work_under_its_rule(client: redis.Redis, users: Users, name: str, user: str) -> None:
     block, rule, scene = BLOCKS[user], RULES[user], Scene(client, name)
+    block.prepare(scene)
+    with permitted(users, rule, scene) as limited_client:
+        block.work(limited_client, scene)
+
+
+@pytest.mark.parametrize("user", LIKE_PLAIN)
+def test_the_same_rules_hold_for_shards_with_their_keys(
+    client: redis.Redis, users: Users, name: str, user: str
+) -> None:
+    block, rule, scene = LIKE_PLAIN[user], RULES[user].of_shards("orders"), Scene(client, name)
     block.prepare(scene)
     with permitted(users, rule, scene) as limited_client:
         block.work(limited_client, scene)

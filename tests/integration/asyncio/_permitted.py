@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 import redis.asyncio
 
+from streamkit._core.keys import companion
 from streamkit.asyncio import (
     CappedStream,
     CheckpointedReader,
@@ -23,6 +24,7 @@ from streamkit.asyncio import (
     Replayer,
     Retry,
     RetryPolicy,
+    ShardedStream,
     Source,
     Stream,
     once,
@@ -42,7 +44,10 @@ POLICY = RetryPolicy(max_deliveries=9, backoff=milliseconds(1))
 
 @dataclass
 class Scene:
-    """What a block works on: keys of its own, and a client that may do everything, to prepare them and look at them."""
+    """What a block works on: keys of its own, and a client that may do everything, to prepare them and look at them.
+
+    On a cluster keys whose prefix has a ``{tag}`` share a slot; those of any other lie where they happen to.
+    """
 
     admin: redis.asyncio.Redis
     prefix: str
@@ -83,7 +88,7 @@ def now() -> datetime:
 # Streams --------------------------------------------------------------------------------------------------------------
 
 
-async def append_in_every_way(stream: Stream | CappedStream | PartitionedStream) -> None:
+async def append_in_every_way(stream: Stream | CappedStream | PartitionedStream | ShardedStream) -> None:
     """Five entries."""
     for _ in range(2):
         await stream.append({"n": 0}, idempotency_key="one")
@@ -156,7 +161,7 @@ async def read_with_a_checkpoint(client: redis.asyncio.Redis, scene: Scene) -> N
     good = [number for number in scene.written if number % 5 != 2]
     assert (await reader.saved()).state == {"seen": len(good)}
     assert [number for key in await keys_of(scene, "averages") for number in await numbers_in(scene.admin, key)] == good
-    assert len(await letters_in(scene.admin, state)) == len(scene.written) - len(good)
+    assert len(await letters_in(scene.admin, companion(state, "dead-letters"))) == len(scene.written) - len(good)
     await reader.reset()
 
 
@@ -168,11 +173,24 @@ async def keys_of(scene: Scene, name: str) -> list[str]:
 # Groups ---------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Places:
+    """What belongs to each key of a source."""
+
+    invoices: Callable[[str], str]
+    letters: Callable[[str], str]
+
+
+def together(scene: Scene, source: Source[Fields]) -> Places:
+    """One key for all invoices, one for all dead letters."""
+    return Places(lambda _: scene.key("invoices"), lambda _: companion(source.name, "dead-letters"))
+
+
 class Clerk:
     """Bills entries: every fifth is rejected, every fifth fails at first, every fifth is only acked."""
 
-    def __init__(self, client: redis.asyncio.Redis, scene: Scene) -> None:
-        self.invoices = Stream(client, scene.key("invoices"))
+    def __init__(self, places: Places) -> None:
+        self._places = places
         self.acked: set[int] = set()
 
     async def __call__(self, delivery: Delivery[Fields]) -> None:
@@ -184,14 +202,20 @@ class Clerk:
         if number % 5 == 4:
             self.acked.add(number)
         else:
-            delivery.emit(self.invoices, delivery.value)
+            delivery.emit(self._places.invoices(delivery.stream), delivery.value)
 
 
 async def consume(
-    client: redis.asyncio.Redis, scene: Scene, source: Source[Fields], keys: list[str], **options: Any
+    client: redis.asyncio.Redis,
+    scene: Scene,
+    source: Source[Fields],
+    keys: list[str],
+    places: Places | None = None,
+    **options: Any,
 ) -> None:
     """All that a consumer does, with its whole lot at the end: nothing is lost, nothing billed twice."""
-    clerk, options = Clerk(client, scene), {"retry": POLICY, **options}
+    places = together(scene, source) if places is None else places
+    clerk, options = Clerk(places), {"retry": POLICY, **options}
     consumer: GroupConsumer[Fields] = GroupConsumer(client, source, GROUP, "a", delete_on_ack=True, **options)
     async with consumer:
         for delivery in [*await consumer.read(count=5), *await consumer.reap()]:
@@ -224,9 +248,10 @@ async def consume(
 
         await until(over)
     assert await consumer.leave()
-    billed = await numbers_in(scene.admin, clerk.invoices.key)
-    letters = await letters_in(scene.admin, source.name)
-    buried = [int(letter.fields[b"n"]) for letter in letters]
+    bills = dict.fromkeys(map(places.invoices, keys))
+    billed = [number for key in bills for number in await numbers_in(scene.admin, key)]
+    graves = dict.fromkeys(map(places.letters, keys))
+    buried = [int(letter.fields[b"n"]) for key in graves for letter in await letters_in(scene.admin, key)]
     left = [number for number in scene.written if number not in {*billed, *buried}]
     assert len(billed + buried) == len({*billed, *buried})
     assert all(number % 5 == 4 for number in left)
@@ -261,17 +286,17 @@ async def consume_partitions(client: redis.asyncio.Redis, scene: Scene) -> None:
 
 async def write_letters(scene: Scene) -> None:
     await scene.write(scene.key("orders"), 1)
-    await bury_many(scene.admin, f"{{{scene.key('orders')}}}:dead-letters", scene.key("orders"), 9)
+    await bury_many(scene.admin, companion(scene.key("orders"), "dead-letters"), scene.key("orders"), 9)
 
 
 async def look_at_letters(client: redis.asyncio.Redis, scene: Scene) -> None:
-    letters = DeadLetterQueue(client, f"{{{scene.key('orders')}}}:dead-letters")
+    letters = DeadLetterQueue(client, companion(scene.key("orders"), "dead-letters"))
     assert len([letter.id async for letter in letters]) == await letters.length() == await letters.count() == 9
     assert [letter.id async for letter in letters.letters(reverse=True, limit=1)] == [EntryId(9)]
 
 
 async def mend_letters(client: redis.asyncio.Redis, scene: Scene) -> None:
-    letters = DeadLetterQueue(client, f"{{{scene.key('orders')}}}:dead-letters")
+    letters = DeadLetterQueue(client, companion(scene.key("orders"), "dead-letters"))
     assert await letters.redrive(dry_run=True) == 9
     assert await letters.redrive(["1-0", "2-0"]) == 2
     assert await letters.redrive(limit=3) == 3
@@ -281,8 +306,16 @@ async def mend_letters(client: redis.asyncio.Redis, scene: Scene) -> None:
 
 
 async def replay(client: redis.asyncio.Redis, scene: Scene) -> None:
+    temps = PartitionedStream(client, scene.key("temps"))
+    await look_at_history(client, scene, temps, key_of(temps.name, now()))
+
+
+async def look_at_history(
+    client: redis.asyncio.Redis, scene: Scene, source: Source[Fields], newest: str, parts: int = 1
+) -> None:
+    """Forwards, backwards, and on to what is written to a key."""
     recorder = Recorder()
-    replayer = Replayer(client, PartitionedStream(client, scene.key("temps")), observer=recorder)
+    replayer = Replayer(client, source, observer=recorder)
     assert await numbers_of(replayer.entries()) == scene.written
     assert await numbers_of(replayer.entries(reverse=True)) == scene.written[::-1]
 
@@ -292,9 +325,9 @@ async def replay(client: redis.asyncio.Redis, scene: Scene) -> None:
     assert await replayer.play(look, speed=float("inf")) == len(scene.written)
     live: list[int] = []
     async with running(follow, replayer, live, stop=replayer.stop) as run:
-        waiting = told(recorder, "on_waiting")
-        await until(lambda: run.done or waiting())
-        await write(scene.admin, key_of(scene.key("temps"), now()), 77)
+        begun = told(recorder, "on_start", parts)
+        await until(lambda: run.done or begun())
+        await write(scene.admin, newest, 77)
         await until(lambda: run.done or live == [77])
 
 
@@ -316,7 +349,7 @@ async def charge_once(client: redis.asyncio.Redis, scene: Scene) -> None:
             raise LookupError
         charged.append("yes")
 
-    entry = Entry("orders", EntryId(1), {"n": "1"})
+    entry = Entry(scene.key("orders"), EntryId(1), {"n": "1"})
     with pytest.raises(LookupError):
         await charge(entry)
     for _ in range(2):

@@ -9,8 +9,10 @@ import pytest
 import redis.asyncio
 
 from streamkit.asyncio import Delivery, GroupConsumer, PermissionDenied
+from tests.integration.asyncio import _permitted
 from tests.integration.asyncio._groups import LEASE, consuming, settled
-from tests.integration.asyncio._permitted import BLOCKS, GROUP, Scene
+from tests.integration.asyncio._permitted import GROUP, Scene
+from tests.integration.asyncio._permitted_shards import LIKE_PLAIN, SHARDED
 from tests.integration.asyncio._readers import limited
 from tests.integration.asyncio._runtime import pause, until
 from tests.integration.permissions import OPTIONAL, Rule, Users, rules
@@ -18,6 +20,7 @@ from tests.integration.permissions import OPTIONAL, Rule, Users, rules
 pytestmark = pytest.mark.usefixtures("short_waits")
 
 RULES = rules()
+BLOCKS = {**_permitted.BLOCKS, **SHARDED}
 
 
 @pytest.fixture
@@ -47,6 +50,16 @@ async def test_a_block_does_its_whole_work_under_its_rule(
     client: redis.asyncio.Redis, users: Users, name: str, user: str
 ) -> None:
     block, rule, scene = BLOCKS[user], RULES[user], Scene(client, name)
+    await block.prepare(scene)
+    async with permitted(users, rule, scene) as limited_client:
+        await block.work(limited_client, scene)
+
+
+@pytest.mark.parametrize("user", LIKE_PLAIN)
+async def test_the_same_rules_hold_for_shards_with_their_keys(
+    client: redis.asyncio.Redis, users: Users, name: str, user: str
+) -> None:
+    block, rule, scene = LIKE_PLAIN[user], RULES[user].of_shards("orders"), Scene(client, name)
     await block.prepare(scene)
     async with permitted(users, rule, scene) as limited_client:
         await block.work(limited_client, scene)
