@@ -119,12 +119,12 @@ class Concurrently(Consuming):
         if self._done or self._fatal or self.stopped():
             return
         behind = sum(map(len, self._behind.values()))
-        room = self._alone is None and not self.full and len(self._queue) < self.pace.size and behind < self.pace.most
+        room = self._alone is None and not self.full and self._queued() < self.pace.size and behind < self.pace.most
         if room and self._read(link):
             return
         if self._running:
             self._bell.wait(min(POLL, self.pause_for(POLL) or POLL) if room else POLL)
-        elif not room:
+        else:  # too much waits for a retry, or there is nothing yet that could be waited for
             self.stopping.wait(min(POLL, max(self.pause_for(), 0.001)))
 
     def _read(self, link: Link) -> bool:
@@ -136,7 +136,7 @@ class Concurrently(Consuming):
                 waited = True  # in another slot, beside a read whose reply came before
             elif lane is not None:
                 self.taking.looking.look(link, lane, self.pace.size)
-            elif self._running or self._queue or not self.courses.newest:
+            elif self._running or self._queued() or not self.courses.newest:
                 return False
             else:
                 seconds = self.pause_for()
@@ -150,6 +150,10 @@ class Concurrently(Consuming):
         if batch is not None:
             self._queue += self._jobs(batch)
         return True
+
+    def _queued(self) -> int:
+        """How many jobs could begin: those of lanes that are away keep nobody waiting."""
+        return sum(not job.batch.lane.away for job in self._queue) if self.courses.absent else len(self._queue)
 
     def _jobs(self, batch: Batch) -> list[Job]:
         """The handler calls that a batch makes."""
@@ -219,22 +223,29 @@ class Concurrently(Consuming):
             self._queue.extendleft(reversed(late))
 
     def _dispatch(self, link: Link, workers: Workers[Job]) -> None:
-        while self._queue and self._running < self._concurrency and not self.stopped():
-            job = self._queue[0]
-            stale = time.monotonic() >= job.hand.confirmed + self.leases.patience
-            if stale and not self.confirm(link, job.batch):
-                return  # it waits until it is known to be ours
-            self._queue.popleft()
-            job.deliveries = [each for each in job.deliveries if each._id not in job.hand.lost]  # noqa: SLF001
-            if not job.deliveries:
-                self._close(job)
-                continue
-            if self._key is not None and not self._batches:
-                if job.key in self._behind:
-                    self._behind[job.key].append(job)
+        away = list[Job]()  # they keep their places, and do not keep others waiting
+        try:
+            while self._queue and self._running < self._concurrency and not self.stopped():
+                job = self._queue[0]
+                if job.batch.lane.away:
+                    away.append(self._queue.popleft())
                     continue
-                self._behind[job.key], job.leads = deque(), True
-            self._start(workers, job)
+                stale = time.monotonic() >= job.hand.confirmed + self.leases.patience
+                if stale and not self.confirm(link, job.batch):
+                    return  # it waits until it is known to be ours
+                self._queue.popleft()
+                job.deliveries = [each for each in job.deliveries if each._id not in job.hand.lost]  # noqa: SLF001
+                if not job.deliveries:
+                    self._close(job)
+                    continue
+                if self._key is not None and not self._batches:
+                    if job.key in self._behind:
+                        self._behind[job.key].append(job)
+                        continue
+                    self._behind[job.key], job.leads = deque(), True
+                self._start(workers, job)
+        finally:
+            self._queue.extendleft(reversed(away))
 
     def _start(self, workers: Workers[Job], job: Job) -> None:
         self._running += 1

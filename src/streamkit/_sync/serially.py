@@ -99,12 +99,14 @@ class Serially(Consuming):
             batch = self.taking.next_ready()
         if batch is None:
             return
-        if ahead and not self.taking.looking.count and self._look(link):
-            try:
-                link.flush()
-            except BaseException:
-                self.taking.put_back(batch)  # held and not begun: nobody else would come back to it
-                raise
+        if ahead and not self.taking.looking.count:
+            self._look(link)
+        self.settling.prepare(link)  # nobody keeps fresh what is handled: its acks must not wait for the next handler
+        try:
+            link.flush()
+        except BaseException:
+            self.taking.put_back(batch)  # held and not begun: nobody else would come back to it
+            raise
         work(link, batch)
 
     def _look(self, link: Link) -> bool:
@@ -240,6 +242,7 @@ class Serially(Consuming):
                 if alone:
                     self.settling.flush(link)
                 self.taking.next_suspect()
+            self.settling.prepare(link)  # acks go with it
             batch = self.taking.begin(link, *due, before)
             if batch is not None:
                 batch.alone = batch.alone or alone

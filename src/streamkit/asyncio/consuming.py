@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 FORGIVEN = 10.0
 """Seconds after which a node's next failure counts as its first."""
+PATIENCE = 4.0
+"""How much longer than it took to fail again a node is left alone."""
 MOST_WAITING = 5000
 """Entries waiting for a retry before nothing new is read: each is held, and kept fresh."""
 
@@ -272,8 +274,11 @@ class Consuming:
         """If only one node of a cluster is away, go on with what the others have; whether that is so."""
         now = time.monotonic()
         failures, since = self._nodes.get(node, (0, now))
-        failures = failures + 1 if now - since < FORGIVEN else 1
+        failures = failures + 1 if now - since < FORGIVEN and not self.courses.heard_of(node, since) else 1
         delay = RECONNECT.delay(failures)
+        if failures > 1:
+            # A node that takes its time to fail again must not take most of it from the others.
+            delay = max(delay, PATIENCE * (now - self.courses.looked_again))
         if not self.courses.leave_alone(node, delay):
             return False
         self._nodes[node] = failures, now

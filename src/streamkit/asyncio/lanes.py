@@ -71,6 +71,8 @@ class Lane:
     """Whether the last read found nothing."""
     away: float = 0.0
     """Until when it is left alone, since its node of a cluster is away; 0: it is not."""
+    heard: float = 0.0
+    """When a read of it was last answered."""
     acks: list[str] = field(default_factory=list[str])
     settlements: list[Settlement] = field(default_factory=list[Settlement])
     last: str = ""
@@ -138,6 +140,10 @@ class Courses:
         self._group = names.group
         self._observer = observer
         self._turn = 0
+        self.absent: bool = False
+        """Whether some lanes are away."""
+        self.looked_again: float = 0.0
+        """When lanes were last tried again."""
 
     @property
     def lanes(self) -> list[Lane]:
@@ -180,16 +186,27 @@ class Courses:
             return False
         for lane in there:
             lane.away = time.monotonic() + seconds
+        self.absent = True
         return True
+
+    def heard_of(self, node: tuple[str, int], since: float) -> bool:
+        """Whether a node of a cluster has answered a read since then."""
+        lanes = [lane for course in self._courses for lane in course.lanes if lane.heard > since]
+        return any(self._server.node_of(lane.key) == node for lane in lanes)
 
     def look_again(self) -> bool:
         """Try lanes again whose while is over; whether there are any."""
-        now, found = time.monotonic(), False
-        for course in self._courses:
-            for lane in course.lanes:
-                if lane.away and lane.away <= now:
-                    lane.away, lane.dry, found = 0.0, False, True
-        return found
+        if not self.absent:
+            return False
+        now = time.monotonic()
+        away = [lane for course in self._courses for lane in course.lanes if lane.away]
+        back = [lane for lane in away if lane.away <= now]
+        for lane in back:
+            lane.away, lane.dry = 0.0, False
+        self.absent = len(back) < len(away)
+        if back:
+            self.looked_again = now
+        return bool(back)
 
     # -- joining ------------------------------------------------------------------------------------------------------
 

@@ -134,7 +134,8 @@ class Leases:
         """Confirm everything held, now."""
         hands, singles = list(self._hands), list(self._singles)
         failure: ServerUnavailable | None = None
-        for lane in {hand.lane for hand in hands} | {lane for lane, _ in singles}:
+        # What reads on their way were given is ours as well, for as long as handlers keep them from being collected.
+        for lane in {hand.lane for hand in hands} | {lane for lane, _ in singles} | set(self.ahead):
             mine = [hand for hand in hands if hand.lane is lane]
             alone = [entry_id for each, entry_id in singles if each is lane]
             ids = alone + [entry_id for hand in mine for entry_id in hand.ids]
@@ -169,7 +170,9 @@ class Leases:
     @staticmethod
     async def _ask(link: Link, lane: Lane, ids: Sequence[str], ahead: int) -> tuple[list[str], list[str]] | None:
         all_lost, all_gone = list[str](), list[str]()
-        for first in range(0, len(ids), AT_ONCE):
+        if ahead:
+            ahead += len(ids)  # among them may be some that were taken over, and lie behind the last one read, too
+        for first in range(0, max(1 if ahead else 0, len(ids)), AT_ONCE):
             part = ids[first : first + AT_ONCE]
             arguments = beat_arguments(part, behind=lane.last, ahead=0 if first else ahead)
             try:
@@ -196,7 +199,7 @@ class Leases:
         try:
             while not self._closing:
                 await self._bell.wait(self._every)
-                if not self._hands and not self._singles:
+                if not self._hands and not self._singles and not self.ahead:
                     continue
                 try:
                     if link is None:

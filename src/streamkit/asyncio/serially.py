@@ -98,12 +98,14 @@ class Serially(Consuming):
             batch = self.taking.next_ready()
         if batch is None:
             return
-        if ahead and not self.taking.looking.count and self._look(link):
-            try:
-                await link.flush()
-            except BaseException:
-                self.taking.put_back(batch)  # held and not begun: nobody else would come back to it
-                raise
+        if ahead and not self.taking.looking.count:
+            self._look(link)
+        self.settling.prepare(link)  # nobody keeps fresh what is handled: its acks must not wait for the next handler
+        try:
+            await link.flush()
+        except BaseException:
+            self.taking.put_back(batch)  # held and not begun: nobody else would come back to it
+            raise
         await work(link, batch)
 
     def _look(self, link: Link) -> bool:
@@ -241,6 +243,7 @@ class Serially(Consuming):
                 if alone:
                     await self.settling.flush(link)
                 self.taking.next_suspect()
+            self.settling.prepare(link)  # acks go with it
             batch = await self.taking.begin(link, *due, before)
             if batch is not None:
                 batch.alone = batch.alone or alone

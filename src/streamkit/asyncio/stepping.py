@@ -65,19 +65,20 @@ class Stepping(Consuming):
         while len(self._begun) < count:
             batch = self.taking.next_ready()
             if batch is None:
-                lane, again = self.taking.looking.choose(again=again), False
-                if self.taking.looking.count:
-                    pass  # sent by a call that was cancelled, or in another slot: its reply is due first
-                elif lane is not None:
-                    self.taking.looking.look(link, lane, count - len(self._begun))
-                elif wait > 0 and not self._begun:
-                    if not self.courses.newest:
-                        await self.stopping.wait(min(wait, 0.1))
+                # What was sent by a call that was cancelled, or in another slot, says what there was then: it is due
+                # first, and only then is everything looked at that may have something now.
+                if not self.taking.looking.count:
+                    lane, again = self.taking.looking.choose(again=again), False
+                    if lane is not None:
+                        self.taking.looking.look(link, lane, count - len(self._begun))
+                    elif wait > 0 and not self._begun:
+                        if not self.courses.newest:
+                            await self.stopping.wait(min(wait, 0.1))
+                            break
+                        self.taking.looking.look_waiting(link, count, wait)
+                        wait = 0.0
+                    else:
                         break
-                    self.taking.looking.look_waiting(link, count, wait)
-                    wait = 0.0
-                else:
-                    break
                 await link.flush()
                 await self.taking.receive(link)
                 batch = self.taking.next_ready()

@@ -149,9 +149,9 @@ class Taking:
             return
         group_checked(look.lanes[0], reply)
         found = streams_of(reply)
-        by_key = {lane.key: lane for lane in look.lanes}
+        by_key, now = {lane.key: lane for lane in look.lanes}, time.monotonic()
         for lane in look.lanes:
-            lane.dry = lane.key not in found
+            lane.dry, lane.heard = lane.key not in found, now
         self._plenty = any(len(entries) >= look.size for entries in found.values())
         for key, entries in found.items():
             lane = by_key[key]
@@ -184,8 +184,12 @@ class Taking:
                 lane.cursor = ""
 
     def next_ready(self) -> Batch | None:
-        """Entries that came with others."""
-        return self._ready.popleft() if self._ready else None
+        """Entries that came with others; those of a lane that is away wait for it."""
+        for place, batch in enumerate(self._ready):
+            if not batch.lane.away:
+                del self._ready[place]
+                return batch
+        return None
 
     # -- decoding -----------------------------------------------------------------------------------------------------
 

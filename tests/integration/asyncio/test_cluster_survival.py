@@ -6,15 +6,17 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from redis.asyncio import RedisCluster
 
-from streamkit.asyncio import CheckpointedReader, GroupConsumer, Replayer, Stream
-from streamkit.testing import Cluster
+from streamkit.asyncio import CheckpointedReader, Delivery, GroupConsumer, Replayer, Stream
+from streamkit.testing import Cluster, Node
 from tests.integration.asyncio._clusters import keys_apart
-from tests.integration.asyncio._groups import GROUP, Seen, consuming, settled
+from tests.integration.asyncio._groups import GROUP, Fields, Seen, consuming, settled
 from tests.integration.asyncio._readers import collect, numbers_in, write
 from tests.integration.asyncio._replays import follow
 from tests.integration.asyncio._runtime import pause, running, until
@@ -110,7 +112,9 @@ async def test_an_append_waits_for_the_replica(whole: Cluster, nodes: Any, word:
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.steady
 async def test_other_nodes_are_used_while_one_is_down(whole: Cluster, nodes: Any, word: str) -> None:
+    whole.restart()  # what another try left down
     keys = keys_apart(whole, word)
     for key in keys:
         await Stream(nodes, key).append({"n": 1})
@@ -127,10 +131,12 @@ async def test_other_nodes_are_used_while_one_is_down(whole: Cluster, nodes: Any
         assert time.monotonic() - began < 1
 
 
+@pytest.mark.steady
 @CONCURRENCY
 async def test_a_consumer_goes_on_with_other_nodes_while_one_is_down(
     whole: Cluster, nodes: Any, word: str, concurrency: int
 ) -> None:
+    whole.restart()  # what another try left down
     keys, seen = keys_apart(whole, word), Seen()
     consumer = GroupConsumer(nodes, keys, GROUP, retry=PATIENT, min_idle_time=LONG, observer=Recorder())
 
@@ -154,6 +160,84 @@ async def test_a_consumer_goes_on_with_other_nodes_while_one_is_down(
         for key in keys:
             await until(settled(nodes, key))
     assert set(seen.handled) == set(range(14))
+
+
+async def test_a_node_that_is_frozen_is_tried_seldom(cluster: Cluster, nodes: Any, word: str) -> None:
+    """Each try stands still for most of a second: the others have four times that in between."""
+    keys, seen, recorder = keys_apart(cluster, word), Seen(), Recorder()
+    for key in keys:
+        await write(nodes, key, 0)
+    async with RedisCluster.from_url(cluster.url, socket_timeout=2) as hasty:
+        consumer = GroupConsumer(hasty, keys, GROUP, observer=recorder)
+        async with consuming(consumer, seen):
+            await until(lambda: len(seen.handled) == 3)
+            with unwatched(cluster), frozen(cluster.master_of(keys[0])):
+                await until(lambda: len(recorder.of("on_unavailable")) == 2)
+                for key in keys[1:]:
+                    await write(nodes, key, 1)
+                await until(lambda: len(seen.handled) == 5)
+            await write(nodes, keys[0], 1)
+            await until(lambda: len(seen.handled) == 6)
+    (_, tries, delay) = recorder.of("on_unavailable")[1]
+    assert tries == 2
+    assert delay > 3
+
+
+@CONCURRENCY
+async def test_what_was_fetched_from_a_frozen_node_keeps_nobody_waiting(
+    cluster: Cluster, nodes: Any, word: str, concurrency: int
+) -> None:
+    """Its leases cannot be confirmed any more, so that nothing of it may begin: others may."""
+    keys, handled = keys_apart(cluster, word), list[int]()
+
+    async def slowly(delivery: Delivery[Fields]) -> None:
+        await pause(0.02)
+        handled.append(int(delivery.value["n"]))
+
+    assert await Stream(nodes, keys[0]).append_many({"n": n} for n in range(300)) == 300
+    async with RedisCluster.from_url(cluster.url, socket_timeout=2) as hasty:
+        lease = timedelta(seconds=1)
+        consumer = GroupConsumer(hasty, keys, GROUP, retry=PATIENT, min_idle_time=lease, observer=Recorder())
+
+        async def consume() -> None:
+            await consumer.run(slowly, concurrency=concurrency)
+
+        async with running(consume, stop=consumer.stop):
+            await until(lambda: len(handled) > 60)
+            with unwatched(cluster), frozen(cluster.master_of(keys[0])):
+                await pause(lease.total_seconds())
+                for n, key in enumerate(keys[1:], 1000):
+                    await write(nodes, key, n)
+                await until(lambda: {1000, 1001} <= set(handled))
+                assert len(set(handled)) < 302
+            await until(lambda: len(set(handled)) == 302)
+            for key in keys:
+                await until(settled(nodes, key))
+
+
+@contextmanager
+def unwatched(cluster: Cluster) -> Iterator[None]:
+    """No replica takes over meanwhile."""
+    try:
+        _watch(cluster, 60_000)
+        yield
+    finally:
+        _watch(cluster, 1_000)
+
+
+def _watch(cluster: Cluster, milliseconds: int) -> None:
+    for node in cluster.nodes:
+        node.call("CONFIG", "SET", "cluster-node-timeout", milliseconds)
+
+
+@contextmanager
+def frozen(node: Node) -> Iterator[None]:
+    """It takes connections, and answers nothing."""
+    os.kill(node.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(node.pid, signal.SIGCONT)
 
 
 # Moving slots -------------------------------------------------------------------------------------------------------
@@ -208,10 +292,12 @@ async def test_single_keys_are_followed_in_the_middle_of_a_move(cluster: Cluster
 
 
 # A node that is frozen takes connections, and is waited for a little.
+@pytest.mark.steady
 @pytest.mark.parametrize(("down", "limit"), [("killed", 1.0), ("frozen", 1.5)])
 async def test_stop_is_heeded_while_a_node_is_down(
     whole: Cluster, nodes: Any, word: str, down: str, limit: float
 ) -> None:
+    whole.restart()  # what another try left down
     keys, recorder = keys_apart(whole, word), Recorder()
     for key in keys:
         await write(nodes, key, 0)

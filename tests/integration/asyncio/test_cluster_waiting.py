@@ -1,0 +1,371 @@
+"""A consumer of many slots waits for all of them at once: nothing is late, lost or handed out twice by that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+import streamkit.asyncio.looking
+from streamkit.asyncio import Delivery, GroupConsumer
+from streamkit.testing import Cluster, Node
+from tests.integration.asyncio._groups import (
+    GROUP,
+    Fields,
+    Seen,
+    consumer_of,
+    consumers_in,
+    consuming,
+    includes,
+    numbers_of,
+    of_size,
+    pending_in,
+    settled,
+)
+from tests.integration.asyncio._readers import told, write
+from tests.integration.asyncio._runtime import pause, running, until
+from tests.integration.asyncio._shards import sharded
+from tests.integration.recording import Recorder
+
+COUNT = 12
+"""Shards: by their names, 0 to 11, some lie on each of three masters."""
+RELEASED = "streamkit:released"
+LIMIT = 1.0
+LEASE = timedelta(seconds=1)
+"""A min_idle_time for tests in which what is not kept fresh is taken over."""
+SOON = timedelta(seconds=5)
+ALL, SOME = list(range(COUNT)), [0, 3, 5, 7, 10]
+ADD = """#!lua flags=allow-cross-slot-keys
+for i = 1, #ARGV, 2 do
+  redis.call('XADD', ARGV[i], '*', 'n', ARGV[i + 1])
+end"""
+
+
+def shards_of(nodes: Any, word: str) -> tuple[Any, list[str]]:
+    """A stream of many shards, and their keys."""
+    stream = sharded(nodes, word, shards=COUNT)
+    return stream, [shard.name for shard in stream.shards]
+
+
+def add_at_once(cluster: Cluster, keys: list[str], *, first: int = 0) -> None:
+    """Append an entry to each key, with numbers from the first on.
+
+    Those of a node in one step: none of them is read before all are there.
+    """
+    on = dict[Node, list[str]]()
+    for n, key in enumerate(keys, first):
+        on.setdefault(cluster.master_of(key), []).extend((key, str(n)))
+    for node, words in on.items():
+        node.call("EVAL", ADD, 0, *words)
+
+
+def runs(consumer: GroupConsumer[Fields], handler: Any, way: str) -> Any:
+    """A way to run it, with a handler of single entries."""
+
+    async def each_of(deliveries: Any) -> None:
+        for delivery in deliveries:
+            await handler(delivery)
+
+    if way == "run_batches":
+        return partial(consumer.run_batches, each_of)
+    if way == "key":
+        return partial(consumer.run, handler, concurrency=4, key=lambda delivery: delivery.stream)
+    return partial(consumer.run, handler, concurrency=4 if way == "concurrency" else 1)
+
+
+def waiting_on(node: Node, name: str) -> int:
+    """How many clients of this name wait there."""
+    reply: Any = node.call("CLIENT", "LIST")
+    clients = [dict(each.split("=", 1) for each in line.split() if "=" in each) for line in reply.decode().splitlines()]
+    return sum(each["name"] == name and "b" in each["flags"] for each in clients)
+
+
+async def wait_everywhere(cluster: Cluster, name: str) -> None:
+    """Wait until clients of this name wait on every master at the same moment."""
+    masters = cluster.masters()
+    await until(lambda: all(waiting_on(node, name) == 1 for node in masters))
+
+
+async def all_settled(nodes: Any, keys: list[str]) -> None:
+    """Wait until every key is read to its end, and nothing is pending."""
+    for key in keys:
+        await until(settled(nodes, key))
+
+
+@pytest.fixture
+def named(cluster: Cluster, word: str) -> Any:
+    """A client whose connections bear the name of the test."""
+    return redis.asyncio.RedisCluster.from_url(cluster.url, client_name=word)
+
+
+# Waiting ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["run", "key"])
+async def test_every_node_is_waited_for_at_once(cluster: Cluster, named: Any, word: str, way: str) -> None:
+    stream, keys = shards_of(named, word)
+    assert {cluster.master_of(key) for key in keys} == set(cluster.masters())
+    seen, consumer = Seen(), consumer_of(named, stream)
+    async with named, running(runs(consumer, seen, way), stop=consumer.stop):
+        await wait_everywhere(cluster, word)
+        for n in SOME:
+            await write(named, keys[n], n)
+            await until(includes(seen.handled, n))
+        await wait_everywhere(cluster, word)
+        add_at_once(cluster, keys, first=COUNT)
+        await until(of_size(seen.handled, len(SOME) + COUNT))
+        await all_settled(named, keys)
+    assert seen.tries[: len(SOME)] == [(n, 1) for n in SOME]
+    assert sorted(seen.tries[len(SOME) :]) == [(n + COUNT, 1) for n in ALL]
+
+
+async def test_every_node_is_waited_for_by_an_own_loop(cluster: Cluster, named: Any, word: str) -> None:
+    stream, keys = shards_of(named, word)
+    consumer, found = consumer_of(named, stream), list[Any]()
+
+    async def read() -> None:
+        found.extend(await consumer.read(wait=10 * SOON))
+
+    async with named, consumer:
+        for n in SOME:
+            async with running(read) as run:
+                await wait_everywhere(cluster, word)
+                await write(named, keys[n], n)
+                await run.result()
+            await consumer.ack(found[-1])
+        await all_settled(named, keys)
+    assert numbers_of(found) == [(n, 1) for n in SOME]
+
+
+@pytest.fixture
+def whole(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster, and whole again after the test."""
+    yield cluster
+    cluster.restart()
+
+
+async def test_a_node_that_is_down_is_not_waited_for(whole: Cluster, nodes: Any, word: str) -> None:
+    seen, recorder = {"run": Seen(), "concurrency": Seen()}, Recorder()
+    sources = {way: shards_of(nodes, f"{word}:{way}") for way in seen}
+    one = sources["run"][1]  # all of them have their shards in the same slots
+    gone = whole.master_of(one[0])
+    there = [n for n in ALL if whole.master_of(one[n]) is not gone]
+    async with AsyncExitStack() as stack:
+        for way, (stream, keys) in sources.items():
+            consumer = consumer_of(nodes, stream, observer=recorder, min_idle_time=10 * SOON)
+            await stack.enter_async_context(running(runs(consumer, seen[way], way), stop=consumer.stop))
+            add_at_once(whole, keys)
+            await until(of_size(seen[way].handled, COUNT))
+            await all_settled(nodes, keys)
+        assert gone.call("WAIT", 1, 5000) == 1
+        whole.kill(gone)
+        await until(told(recorder, "on_unavailable", 2))
+        for n in there:
+            node = whole.master_of(one[n])
+            for way, (_, keys) in sources.items():
+                node.call("XADD", keys[n], "*", "n", str(n + COUNT))
+                await until(includes(seen[way].handled, n + COUNT))
+        whole.restart()
+        for way, (_, keys) in sources.items():
+            add_at_once(whole, keys, first=2 * COUNT)
+            await until(of_size(seen[way].handled, 2 * COUNT + len(there)))
+            await all_settled(nodes, keys)
+    expected = ALL + [n + COUNT for n in there] + [n + 2 * COUNT for n in ALL]
+    for each in seen.values():
+        assert sorted(each.tries) == [(n, 1) for n in expected]
+
+
+@pytest.mark.parametrize("way", ["run_batches", "concurrency"])
+async def test_a_group_that_is_deleted_while_it_is_waited_for(
+    cluster: Cluster, named: Any, word: str, way: str
+) -> None:
+    stream, keys = shards_of(named, word)
+    seen, recorder = Seen(), Recorder()
+    consumer = consumer_of(named, stream, observer=recorder)
+    async with named, running(runs(consumer, seen, way), stop=consumer.stop):
+        for turn in range(3):
+            await wait_everywhere(cluster, word)
+            cluster.master_of(keys[turn]).call("XGROUP", "DESTROY", keys[turn], GROUP)
+            # It is made anew at the beginning: nothing was in that key before.
+            add_at_once(cluster, [keys[turn], *keys[3:]], first=turn * COUNT)
+            await until(of_size(seen.handled, (turn + 1) * (COUNT - 2)))
+        await all_settled(named, keys)
+    assert sorted(seen.tries) == [(turn * COUNT + n, 1) for turn in range(3) for n in range(COUNT - 2)]
+    assert recorder.of("on_group_missing") == [(key, GROUP) for key in keys[:3]]
+    assert recorder.of("on_lease_lost") == []
+
+
+# Slow handlers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["run", "key"])
+async def test_what_slow_handlers_keep_from_being_collected_is_kept_fresh(
+    cluster: Cluster, named: Any, word: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamkit.asyncio.looking, "IN_TURN", 0.5)
+    stream, keys = shards_of(named, word)
+    over, peer, recorder = list[bool](), Seen(), Recorder()
+
+    async def dawdle(_: Delivery[Fields]) -> None:
+        await until(lambda: bool(over))
+
+    seen = Seen(dawdle)
+    a = consumer_of(named, stream, "a", observer=recorder, min_idle_time=LEASE)
+    b = consumer_of(named, stream, "b", observer=recorder, min_idle_time=LEASE)
+    async with named, running(runs(a, seen, way), stop=a.stop):
+        await wait_everywhere(cluster, word)
+        add_at_once(cluster, keys)  # each of the reads that wait gets one
+        await until(lambda: bool(seen.tries))
+        async with consuming(b, peer):
+            await pause(1.8 * LEASE.total_seconds())
+            over.append(True)
+            await all_settled(named, keys)
+    assert sorted(seen.tries + peer.tries) == [(n, 1) for n in ALL]
+    assert recorder.of("on_lease_lost") == recorder.of("on_claimed") == []
+
+
+async def test_what_an_own_loop_has_not_collected_is_kept_fresh(
+    cluster: Cluster, named: Any, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamkit.asyncio.looking, "IN_TURN", 0.5)
+    stream, keys = shards_of(named, word)
+    seen, recorder = Seen(), Recorder()
+    consumer = consumer_of(named, stream, "a", min_idle_time=LEASE)
+    peer = consumer_of(named, stream, "b", observer=recorder, min_idle_time=LEASE)
+    async with named, consumer:
+        async with running(partial(consumer.read, count=1, wait=SOON)) as run:
+            await wait_everywhere(cluster, word)
+            add_at_once(cluster, keys)  # each of the reads that wait gets one
+            found = list(await run.result())
+        async with consuming(peer, seen):
+            await pause(1.8 * LEASE.total_seconds())
+        while deliveries := await consumer.read(count=5):
+            assert len(deliveries) <= 5
+            found += deliveries
+        await consumer.ack(*found)
+        await all_settled(named, keys)
+    assert sorted(numbers_of(found) + seen.tries) == [(n, 1) for n in ALL]
+    assert recorder.of("on_claimed") == []
+
+
+# An own loop --------------------------------------------------------------------------------------------------------
+
+
+async def test_an_own_loop_is_given_no_more_than_it_asks_for(cluster: Cluster, nodes: Any, word: str) -> None:
+    stream, keys = shards_of(nodes, word)
+    found = list[tuple[int, int]]()
+    consumer = consumer_of(nodes, stream, min_idle_time=10 * SOON)
+    async with consumer:
+        for first in (0, COUNT, 2 * COUNT):
+            async with running(partial(consumer.read, count=5, wait=SOON)) as run:
+                await pause(0.06)
+                add_at_once(cluster, keys, first=first)
+                deliveries = await run.result()
+            while deliveries:
+                assert len(deliveries) <= 5
+                found += numbers_of(deliveries)
+                await consumer.ack(*deliveries)
+                deliveries = await consumer.read(count=5)
+            assert len(found) == first + COUNT
+        await all_settled(nodes, keys)
+    assert sorted(found) == [(n, 1) for n in range(3 * COUNT)]
+
+
+async def test_an_own_loop_that_does_not_wait_is_given_what_is_there(
+    cluster: Cluster, named: Any, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamkit.asyncio.looking, "IN_TURN", 0.2)
+    stream, keys = shards_of(named, word)
+    masters = {key: cluster.master_of(key) for key in keys}
+    async with named, consumer_of(named, stream, min_idle_time=10 * SOON) as consumer:
+        for node in cluster.masters():
+            async with running(partial(consumer.read, count=1, wait=SOON)) as run:
+                await wait_everywhere(cluster, word)
+                add_at_once(cluster, [key for key in keys if masters[key] is node])
+                assert len(await run.result()) == 1
+            # What reads of other nodes say is that there was nothing then.
+            await pause(0.25)
+            add_at_once(cluster, [key for key in keys if masters[key] is not node])
+            assert len(await consumer.read(count=2 * COUNT)) == COUNT - 1
+
+
+# Ending -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["run", "concurrency"])
+async def test_stopped_while_it_waits_it_ends_within_a_second(
+    cluster: Cluster, named: Any, word: str, way: str
+) -> None:
+    stream, keys = shards_of(named, word)
+    consumer = consumer_of(named, stream)
+    async with named, running(runs(consumer, Seen(), way), stop=consumer.stop) as run:
+        await wait_everywhere(cluster, word)
+        asked = time.monotonic()
+        consumer.stop()
+        await run.result()
+        assert time.monotonic() - asked < LIMIT
+        assert [await consumers_in(named, key) for key in keys] == COUNT * [set()]
+
+
+@pytest.mark.parametrize(
+    ("end", "way"),
+    # Threads cannot be interrupted: the handlers of several at once would go on.
+    [("stopped", "run"), ("stopped", "concurrency"), ("interrupted", "run"), ("interrupted", "run_batches")],
+)
+async def test_what_was_fetched_and_not_begun_is_given_back(
+    cluster: Cluster, named: Any, word: str, end: str, way: str
+) -> None:
+    stream, keys = shards_of(named, word)
+    ended, peer, recorder = list[bool](), Seen(), Recorder()
+
+    async def hold(_: Delivery[Fields]) -> None:
+        await until(lambda: bool(ended))
+
+    seen, consumer = Seen(hold), consumer_of(named, stream, observer=recorder, min_idle_time=10 * SOON)
+    async with named:
+        async with running(runs(consumer, seen, way), stop=consumer.stop) as run:
+            await wait_everywhere(cluster, word)
+            add_at_once(cluster, keys)
+            await until(lambda: bool(seen.tries))
+            if end == "interrupted":
+                await run.interrupt()
+            else:
+                consumer.stop()
+                ended.append(True)
+                await run.result()
+        left = [each for key in keys for each in await pending_in(named, key)]
+        begun = [] if end == "stopped" else [n for n, _ in seen.tries]
+        assert {holder for _, holder, _ in left} <= {RELEASED}
+        assert sum(deliveries for _, _, deliveries in left) == len(begun)
+        async with consuming(consumer_of(named, stream, "b"), peer):
+            await until(lambda: len(peer.handled) + len(seen.handled) == COUNT)
+            await all_settled(named, keys)
+    assert sorted(peer.tries) == sorted((n, 2 if n in begun else 1) for n in ALL if n not in seen.handled)
+    assert recorder.of("on_unsettled") == []
+
+
+@pytest.mark.parametrize("way", ["run", "key"])
+async def test_interrupted_while_reads_wait_it_gives_back_what_they_bring(
+    cluster: Cluster, named: Any, word: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamkit.asyncio.looking, "IN_TURN", 0.3)
+    stream, keys = shards_of(named, word)
+    seen, peer = Seen(), Seen()
+    consumer = consumer_of(named, stream, min_idle_time=10 * SOON)
+    async with named:
+        async with running(runs(consumer, seen, way)) as run:
+            await wait_everywhere(cluster, word)
+            async with running(run.interrupt):
+                add_at_once(cluster, keys)
+        left = [each for key in keys for each in await pending_in(named, key)]
+        assert {(holder, deliveries) for _, holder, deliveries in left} <= {(RELEASED, 0)}
+        async with consuming(consumer_of(named, stream, "b"), peer):
+            await until(lambda: len(peer.handled) + len(seen.handled) == COUNT)
+            await all_settled(named, keys)
+    assert sorted(seen.tries + peer.tries) == [(n, 1) for n in ALL]
