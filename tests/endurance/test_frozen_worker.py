@@ -25,7 +25,11 @@ from tests.integration.recording import Recorder
 COUNT = 400
 SLOW = 300
 """The number whose handler is frozen; by then many are fetched behind it."""
+SECONDS = 2.0
+"""What its handler takes: long enough to be frozen in the middle of it."""
 MIN_IDLE = 0.6
+LONGER = 1.5
+"""One within which this process keeps an entry fresh, even if it is slow itself."""
 
 
 class Peer:
@@ -78,7 +82,7 @@ def frozen(life: int) -> Iterator[None]:
 def test_a_frozen_worker_neither_steals_back_nor_settles_nor_starts_what_it_lost(
     half: Half, server: PrivateServer, tmp_path: Path, concurrency: int
 ) -> None:
-    plan = Plan(half.name, server.url, str(tmp_path), min_idle=MIN_IDLE, slow={str(SLOW): 0.3})
+    plan = Plan(half.name, server.url, str(tmp_path), min_idle=MIN_IDLE, slow={str(SLOW): SECONDS})
     write(server.admin, 0, COUNT)
     peer = Peer(half, server.url)
     with workers(plan) as program:
@@ -112,18 +116,22 @@ def test_a_frozen_worker_neither_steals_back_nor_settles_nor_starts_what_it_lost
 
 
 def test_what_a_peer_still_holds_is_not_stolen_back(half: Half, server: PrivateServer, tmp_path: Path) -> None:
-    plan = Plan(half.name, server.url, str(tmp_path), min_idle=MIN_IDLE, slow={str(SLOW): 0.3})
+    plan = Plan(half.name, server.url, str(tmp_path), min_idle=LONGER, slow={str(SLOW): SECONDS})
+
+    def kept() -> bool:
+        """Somebody who took it over by plain commands keeps it fresh, and never settles it."""
+        return bool(server.admin.xclaim("in", GROUP, "holder", 0, [slow], idle=0, retrycount=2, justid=True))
+
     write(server.admin, 0, COUNT)
     with workers(plan) as program:
         life = program.start("worker")
         until(lambda: any(start.number == SLOW for start in program.started), "the slow one is started")
         with frozen(life):
             (slow,) = [start.entry_id for start in program.started if start.number == SLOW]
-            # Somebody who takes it over by plain commands, keeps it fresh, and never settles it.
-            until(lambda: bool(server.admin.xclaim("in", GROUP, "holder", int(MIN_IDLE * 1000), [slow])), "it is taken")
-            server.admin.xclaim("in", GROUP, "holder", 0, [slow], idle=0, retrycount=2, justid=True)
-        until(lambda: bool(program.told(life, "lost")), "the loss is told")
-        until(lambda: len(pending(server.admin)) == 1, "all but this one is settled")
+            until(lambda: bool(server.admin.xclaim("in", GROUP, "holder", int(LONGER * 1000), [slow])), "it is taken")
+            assert kept()
+        until(lambda: kept() and bool(program.told(life, "lost")), "the loss is told")
+        until(lambda: kept() and len(pending(server.admin)) == 1, "all but this one is settled")
         assert pending(server.admin) == {slow: ("holder", 2)}
         assert SLOW in program.handled
         assert slow in program.told(life, "lost")

@@ -17,6 +17,8 @@ from tests.endurance.streams import Copy, numbers
 from tests.endurance.waiting import Background, background, until
 
 KILLS = 6
+AHEAD = 5000
+"""So many values come before what is read, at most: with a slow disk there would be no end to reading."""
 
 
 class Crashes:
@@ -27,6 +29,7 @@ class Crashes:
         self._stride = stride
         self._server = server
         self._output = output
+        self._reached = 0
 
     def happen(self, *survivors: Background) -> None:
         """Kill and restart; fail when something that is to survive it has ended."""
@@ -35,7 +38,8 @@ class Crashes:
             enough = self._server.admin.xlen(self._output) + moments.randrange(1, self._stride)
 
             def further(enough: int = enough) -> bool:
-                return self._server.admin.xlen(self._output) >= enough
+                self._reached = self._server.admin.xlen(self._output)
+                return self._reached >= enough
 
             until(lambda: any(each.done for each in survivors) or further(), "it gets on")
             for each in survivors:
@@ -50,6 +54,8 @@ class Crashes:
             yield {"n": n}
             n += 1
             if n % 20 == 0:
+                time.sleep(0.001)
+            while n > self._reached + AHEAD and not self.over.is_set():
                 time.sleep(0.001)
 
 

@@ -54,6 +54,6 @@ def test_a_stream_shared_by_threads_writes_every_entry_once(server: PrivateServe
 def test_a_stream_survives_a_fork(server: PrivateServer) -> None:
     children, count = 4, 50
     command = [sys.executable, "-m", "tests.endurance.sharing", server.url, str(children), str(count)]
-    subprocess.run(command, cwd=ROOT, timeout=60, check=True)
+    subprocess.run(command, cwd=ROOT, timeout=600, check=True)
     written = Counter((int(entry[b"who"]), int(entry[b"n"])) for entry in fields(server.admin, "forked"))
     assert written == Counter((who, n) for who in range(children + 2) for n in range(2 * count))

@@ -408,6 +408,7 @@ def test_the_port_and_the_server_are_checked_first() -> None:
     assert "not both" in done.stderr
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_listens_on_loopback_only_and_ends_at_once_with_a_page_open(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "examples.orders", "--port=0"]

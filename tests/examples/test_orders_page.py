@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Dialog, Locator, Page, expect
 
 from examples.orders.browsing import SIZES, THEMES, NoBrowser, browser, chromium, served
 
-PATIENCE = 20_000.0
+PATIENCE = 60_000.0
 """How long to wait for the page, ms."""
 NUMBER = re.compile(r"\d+")
 

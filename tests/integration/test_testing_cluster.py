@@ -190,10 +190,12 @@ def test_nothing_runs_on_after_ctrl_c() -> None:
         [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as program:
         assert program.stdout is not None
+        assert program.stderr is not None
         pids = [int(word) for word in program.stdout.readline().split()]
         assert [psutil.pid_exists(pid) for pid in pids] == [True]
         program.send_signal(signal.SIGINT)
-        _, errors = program.communicate(timeout=15)
+        program.wait(60)  # its input is open for as long
+        errors = program.stderr.read()
     assert b"KeyboardInterrupt" in errors
     assert not any(psutil.pid_exists(pid) for pid in pids)
 

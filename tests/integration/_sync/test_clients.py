@@ -105,12 +105,14 @@ def everything(client: redis.Redis, name: str) -> None:
         Stream(client, f"{name}:text").length()
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("make", CLIENTS)
 def test_any_client_will_do(redis_url: str, name: str, make: str) -> None:
     with CLIENTS[make](redis_url) as client:
         everything(client, name)
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("make", CLIENTS)
 def test_any_client_will_do_for_any_block(redis_url: str, client: redis.Redis, name: str, make: str, job: str) -> None:
@@ -118,6 +120,7 @@ def test_any_client_will_do_for_any_block(redis_url: str, client: redis.Redis, n
         JOBS[job](given, client, name)
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("make", ["hasty", "hasty-resp3"])
 def test_no_wait_is_cut_short_by_the_clients_socket_timeout(
     redis_url: str, client: redis.Redis, name: str, make: str

@@ -114,6 +114,7 @@ def test_every_living_partition_is_consumed_oldest_first(client: redis.Redis, na
     assert keys == [key_of(name, midnight(day)) for day in days for _ in range(10)]
 
 
+@pytest.mark.steady
 def test_the_next_partition_is_found_within_a_second(client: redis.Redis, name: str) -> None:
     side_by_side([(roll_over, client, f"{name}-{n}", n) for n in (1, 4)])
 
@@ -147,6 +148,7 @@ def test_times_ahead_of_the_clock_are_handled_as_they_come(client: redis.Redis, 
     assert seen.tries == [(n, 1) for n in range(4)]
 
 
+@pytest.mark.steady
 def test_late_entries_of_old_partitions_are_handled_too(client: redis.Redis, name: str) -> None:
     side_by_side([(write_late, client, f"{name}-{n}", n) for n in (1, 4)])
 
@@ -178,6 +180,7 @@ def write_late(client: redis.Redis, name: str, concurrency: int) -> None:
     assert {attempt for _, attempt in seen.tries} == {1}
 
 
+@pytest.mark.steady
 def test_the_newest_partition_is_prompt_while_a_handler_is_slow(client: redis.Redis, name: str) -> None:
     write_days(client, name, *range(-12, 1))
     doors: list[bool] = []
@@ -442,11 +445,13 @@ def test_a_group_that_was_wiped_out_remembers_to_miss_nothing(client: redis.Redi
 # Held back from expiry ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.steady
 def test_what_is_unhandled_is_held_while_somebody_is_alive(client: redis.Redis, name: str) -> None:
     ways = ("fails", "fails beside others", "slow", "slow beside others", "slow batch")
     side_by_side([(handle_late, client, f"{name}-{n}", way) for n, way in enumerate(ways)])
 
 
+@pytest.mark.steady
 def test_what_is_held_is_found_given_up_or_let_go_in_time(client: redis.Redis, name: str) -> None:
     ends = (find_at_next_start, give_up, give_up_unread, let_go)
     side_by_side([(end, client, f"{name}-{n}") for n, end in enumerate(ends)])
@@ -587,6 +592,7 @@ def let_go(client: redis.Redis, name: str) -> None:
 # Lost all the same --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.steady
 def test_what_was_lost_while_nobody_was_alive_is_reported_at_the_next_start(client: redis.Redis, name: str) -> None:
     ways = (lose_unhandled, lose_unseen, lose_nothing)
     side_by_side([(way, client, f"{name}-{n}") for n, way in enumerate(ways)])

@@ -67,6 +67,7 @@ def test_what_a_former_process_of_the_same_name_held_is_found_at_once(client: re
     assert {attempt for number, attempt in seen.tries if number >= 220} == {1}
 
 
+@pytest.mark.steady
 def test_what_the_living_hold_is_left_alone(client: redis.Redis, name: str) -> None:
     write(client, name, 1, 2)
     (first, _) = strand(client, name, "other", 2)
@@ -99,6 +100,7 @@ def test_what_was_delivered_too_often_is_buried_and_the_rest_goes_on(client: red
 # What the slow keep -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("concurrency", [1, 3])
 def test_a_handler_of_ten_times_min_idle_is_not_run_twice(client: redis.Redis, name: str, concurrency: int) -> None:
     lease = timedelta(seconds=0.3)
@@ -125,6 +127,7 @@ def test_a_handler_of_ten_times_min_idle_is_not_run_twice(client: redis.Redis, n
     assert recorder.of("on_claimed") == recorder.of("on_lease_lost") == []
 
 
+@pytest.mark.steady
 def test_what_was_fetched_does_not_age_while_the_first_is_slow(client: redis.Redis, name: str) -> None:
     count, slow_one = 400, 150
     recorder = Recorder()

@@ -141,6 +141,7 @@ def test_values_come_as_the_codec_reads_them(client: redis.Redis, name: str, cod
     nothing_is_left(client, name)
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("make", sorted(CLIENTS.keys() - {"from_url", "host", "checked", "resp3"}))
 def test_any_client_will_do(redis_url: str, client: redis.Redis, name: str, make: str) -> None:
     write(client, name, *range(60))

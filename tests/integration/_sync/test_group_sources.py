@@ -143,6 +143,7 @@ def test_a_flooded_source_does_not_keep_the_other_waiting(client: redis.Redis, n
     assert [n for n in seen.numbers if n < 0] == [*range(-50, 0), -51]
 
 
+@pytest.mark.steady
 @BOTH
 def test_an_entry_in_either_source_is_handled_promptly(client: redis.Redis, name: str, concurrency: int) -> None:
     keys = [f"{name}:one", f"{name}:two", f"{name}:three"]
@@ -161,6 +162,7 @@ def test_an_entry_in_either_source_is_handled_promptly(client: redis.Redis, name
     assert sorted(waits)[-3] < 0.2
 
 
+@pytest.mark.steady
 @BOTH
 def test_one_source_is_slow_to_handle_and_the_other_goes_on(client: redis.Redis, name: str, concurrency: int) -> None:
     slow, other = f"{name}:slow", f"{name}:other"

@@ -93,6 +93,7 @@ def test_a_read_waits_for_the_first_entry_as_long_as_it_is_told(client: redis.Re
         assert numbers_of(found) == [(1, 1)]
 
 
+@pytest.mark.steady
 def test_stop_ends_a_read_that_waits(client: redis.Redis, name: str) -> None:
     with consumer_of(client, name) as consumer:
 
@@ -112,6 +113,7 @@ def test_stop_ends_a_read_that_waits(client: redis.Redis, name: str) -> None:
         assert numbers_of(consumer.read(wait=LONG)) == [(1, 1)]
 
 
+@pytest.mark.steady
 def test_what_is_nacked_comes_again_in_its_time_before_anything_new(client: redis.Redis, name: str) -> None:
     write(client, name, 1, 2, 3)
     recorder = Recorder()
@@ -179,6 +181,7 @@ def test_what_is_left_unsettled_is_left_to_age_and_retries_are_given_back(client
 # Leases -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.steady
 def test_what_is_held_is_kept_fresh_and_no_peer_takes_it(client: redis.Redis, name: str) -> None:
     write(client, name, 1, 2)
     recorder, seen = Recorder(), Seen()
@@ -200,7 +203,8 @@ def test_extend_tells_who_has_lost_an_entry(client: redis.Redis, name: str) -> N
         pause(0.05)
         one.extend()
         idle = [entry.idle for entry in consumer.pending()]
-        assert idle[0] < timedelta(milliseconds=50) <= min(idle[1:])
+        # Younger than the others by what passed before, however long it took to look.
+        assert idle[0] + timedelta(milliseconds=49) <= min(idle[1:])
         client.xclaim(name, GROUP, "thief", 0, [str(two.id)])
         client.xack(name, GROUP, str(three.id))
         with pytest.raises(LeaseLost, match=f"entry {two.id} of '{name}' is lost to this consumer of group 'g'"):

@@ -116,6 +116,7 @@ def test_of_a_large_heap_of_abandoned_entries_only_some_are_held_at_a_time() -> 
             assert (raw(client).xpending("s", GROUP))["pending"] == count + 1 - len(seen.numbers)
 
 
+@pytest.mark.steady
 def test_consumers_that_hold_nothing_and_are_silent_for_long_are_removed(
     client: redis.Redis, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

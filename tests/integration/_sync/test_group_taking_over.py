@@ -29,6 +29,7 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 RELEASED = "streamkit:released"
 
 
+@pytest.mark.steady
 def test_reap_takes_what_nobody_is_handling_and_counts_it(client: redis.Redis, name: str) -> None:
     write(client, name, *range(6))
     strand(client, name, "a", 2)  # this consumer's own, from before

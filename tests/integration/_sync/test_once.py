@@ -149,6 +149,7 @@ def test_a_run_that_was_killed_frees_its_entry_with_its_lease(client: redis.Redi
     assert len(charging.started) == 1
 
 
+@pytest.mark.steady
 def test_after_the_window_an_entry_is_a_new_one(client: redis.Redis, name: str) -> None:
     charging = Charging()
     handler = once(client, name, window=timedelta(milliseconds=100))(charging.handle)

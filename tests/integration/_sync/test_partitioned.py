@@ -307,6 +307,7 @@ def test_a_clients_wrong_clock_picks_no_partition(
     assert stream.expires_at(stream.key_for(ids[0].time)) is not None
 
 
+@pytest.mark.steady
 def test_the_server_moves_on_to_the_next_partition_in_the_middle_of_many(
     client: redis.Redis, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

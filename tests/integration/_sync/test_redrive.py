@@ -487,7 +487,7 @@ def test_a_long_redrive_can_be_stopped(client: redis.Redis, name: str) -> None:
     queue = stream_with_letters(client, name, 50)
 
     def redrive() -> int:
-        return queue.redrive(rate=2)
+        return queue.redrive(rate=0.1)
 
     def begun() -> bool:
         return queue.length() < 50

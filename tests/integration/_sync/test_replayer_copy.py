@@ -293,6 +293,7 @@ def test_stopped_it_ends_after_a_page_and_says_how_many(client: redis.Redis, nam
     assert replayer.copy(f"{name}:again") == 3000
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("trouble", ["suspended", "down"])
 def test_a_target_in_trouble_does_not_keep_it_from_stopping(client: redis.Redis, name: str, trouble: str) -> None:
     write_many(client, name, range(3000))

@@ -284,6 +284,7 @@ def test_left_early_it_holds_no_connection(redis_url: str, name: str) -> None:
         assert raw(client).ping()
 
 
+@pytest.mark.steady
 def test_a_suspended_server_does_not_keep_it_from_stopping(name: str) -> None:
     with redis_server() as url, ExitStack() as stack:
         with redis.Redis.from_url(url) as client:
@@ -306,6 +307,7 @@ def test_a_suspended_server_does_not_keep_it_from_stopping(name: str) -> None:
             assert len(numbers) == FIRST_PAGE
 
 
+@pytest.mark.steady
 @pytest.mark.usefixtures("short_pauses")
 def test_a_server_that_is_away_does_not_keep_it_from_stopping(redis_url: str, client: redis.Redis, name: str) -> None:
     write_many(client, name, range(300))

@@ -148,6 +148,7 @@ def test_bad_arguments_fail_before_anything_is_sent(name: str) -> None:
     nowhere.close()
 
 
+@pytest.mark.steady
 def test_a_long_gap_is_cut_short_by_a_stop(client: redis.Redis, name: str) -> None:
     write_at(client, name, *(f"{BASE + HOUR * n}-0" for n in range(3)))
     replayer, heard = Replayer(client, name), Heard()
@@ -176,6 +177,7 @@ def test_a_handler_may_stop_it(client: redis.Redis, name: str) -> None:
     assert numbers == [0, 1, 2, 3]
 
 
+@pytest.mark.steady
 def test_a_signal_stops_it_within_a_gap(client: redis.Redis, name: str) -> None:
     write_at(client, name, f"{BASE}-0", f"{BASE + HOUR}-0")
     replayer, asked = Replayer(client, name), list[float]()

@@ -366,6 +366,7 @@ def test_it_has_one_connection_of_its_own_and_closes_it(name: str) -> None:
 # Stopping -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("kind", ["key", "partitions"])
 def test_a_waiting_view_ends_within_a_second(
     client: redis.Redis, name: str, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -385,6 +386,7 @@ def test_a_waiting_view_ends_within_a_second(
     assert take(replayer, 1, start=None) == [1]
 
 
+@pytest.mark.steady
 def test_a_suspended_server_does_not_keep_it_from_stopping(name: str) -> None:
     recorder = Recorder()
     with redis_server() as url:

@@ -32,7 +32,7 @@ from streamkit import (
 )
 from streamkit.testing import Cluster
 from tests.integration._sync._readers import raw
-from tests.integration._sync._runtime import Running, pause, running, until
+from tests.integration._sync._runtime import DEADLINE, Running, pause, running, until
 from tests.integration._sync._shards import (
     KINDS,
     LEASE,
@@ -88,7 +88,7 @@ def shares(*members: ShardedReader[Any, Any]) -> list[int]:
 def test_one_member_reads_all(store: Any, name: str, kind: str) -> None:
     stream, adding, recorder = sharded(store, name, kind), Adding(store, name), Recorder()
     fill(stream, range(200))
-    member = member_of(store, stream, "a", adding, observer=recorder)
+    member = member_of(store, stream, "a", adding, lease=LONG, observer=recorder)
     with running(member.run, adding, stop=member.stop):
         until(has_read(store, stream, 200))
         fill(stream, range(200, 250))
@@ -112,8 +112,11 @@ def test_members_that_join_get_their_share(store: Any, name: str) -> None:
             with running(third.run, adding, stop=third.stop):
                 until(lambda: sorted(shares(first, second, third)) == [1, 1, 2])
                 fill(stream, range(200, 300))
-                held = first.shards, second.shards, third.shards
-                assert sorted(shard for shards in held for shard in shards) == ["0", "1", "2", "3"]
+
+                def held() -> list[str]:
+                    return sorted([*first.shards, *second.shards, *third.shards])
+
+                until(lambda: held() == ["0", "1", "2", "3"])
                 until(has_read(store, stream, 300))
             until(lambda: shares(first, second) == [2, 2])
         until(lambda: shares(first) == [4])
@@ -122,6 +125,7 @@ def test_members_that_join_get_their_share(store: Any, name: str) -> None:
     check(store, stream, 400)
 
 
+@pytest.mark.steady
 def test_more_members_than_shards_wait_for_their_turn(store: Any, name: str) -> None:
     stream, adding = sharded(store, name, shards=1), Adding(store, name)
     first, second = member_of(store, stream, "a", adding), member_of(store, stream, "b", adding)
@@ -206,6 +210,7 @@ def line_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+@pytest.mark.steady
 def test_what_a_killed_member_had_is_taken_over_after_its_lease(store: Any, name: str, url: str) -> None:
     stream, adding = sharded(store, name), Adding(store, name)
     fill(stream, range(1000))
@@ -232,16 +237,17 @@ def test_a_frozen_member_makes_no_progress_when_it_goes_on(store: Any, name: str
         assert line_of(process) == "reads 0 1 2 3"
         until(has_read(store, stream, 50))
         os.kill(process.pid, signal.SIGSTOP)
+        fill(stream, range(1000, 1100))  # some for each shard, however far it came
         with running(member.run, adding, stop=member.stop):
             until(lambda: shares(member) == [4])
             until(lambda: len(adding.seen) == SHARDS)
             os.kill(process.pid, signal.SIGCONT)
             until(lambda: shares(member) == [2])
             assert len(line_of(process).split()) < 5
-            until(has_read(store, stream, 1000))
+            until(has_read(store, stream, 1100))
             process.terminate()
-            assert process.wait(10) == 0
-    check(store, stream, 1000)
+            assert process.wait(DEADLINE) == 0
+    check(store, stream, 1100)
 
 
 def test_members_that_come_and_go_lose_and_double_nothing(store: Any, name: str) -> None:
@@ -411,6 +417,7 @@ def test_a_member_that_lost_the_server_loses_its_shards(client: redis.Redis, red
     check(client, stream, 200)
 
 
+@pytest.mark.steady
 def test_a_shard_that_cannot_be_reached_when_its_turn_comes_is_waited_for(
     client: redis.Redis, redis_url: str, name: str
 ) -> None:
@@ -443,6 +450,7 @@ def ends_soon(run: Running, stop: Callable[[], None]) -> None:
     assert time.monotonic() - asked < LIMIT
 
 
+@pytest.mark.steady
 def test_waiting_members_end_within_a_second(store: Any, name: str) -> None:
     stream, adding = sharded(store, name), Adding(store, name)
     member = member_of(store, stream, "a", adding, lease=LONG)
@@ -491,6 +499,7 @@ def test_stopped_while_readers_begin_it_ends_within_a_second(redis_url: str, nam
                 proxy.clear()
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("moment", [b"HMGET", b"EVALSHA", b"XREAD"])
 def test_a_server_that_hangs_holds_no_stop_up(redis_url: str, name: str, moment: bytes) -> None:
     with Proxy(redis_url) as proxy:
@@ -511,7 +520,7 @@ def test_a_signal_stops_it(store: Any, name: str, url: str) -> None:
         assert line_of(process) == "reads 0 1 2 3"
         process.terminate()
         assert [line_of(process), line_of(process)] == ["reads", "stopped"]
-        assert process.wait(10) == 0
+        assert process.wait(DEADLINE) == 0
     assert stream.length() == 0
 
 

@@ -207,6 +207,7 @@ def follow(replayer: Replayer[Fields], numbers: list[int], start: Any = NEW) -> 
             numbers.append(int(entry.value["n"]))  # noqa: PERF401 - seen one by one
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_live_view_is_of_all_shards(store: Any, name: str, kind: str) -> None:
     stream, recorder, numbers = sharded(store, name, kind), Recorder(), list[int]()
@@ -244,6 +245,7 @@ def test_a_live_view_takes_shards_in_turn(store: Any, name: str) -> None:
     assert numbers.index(3000) <= 2000
 
 
+@pytest.mark.steady
 def test_stopped_in_the_middle_it_ends_at_once(store: Any, name: str) -> None:
     stream, found = ShardedStream(store, name, shards=3, key=customer_of, of=daily), list[int]()
     fill(stream, range(3000))

@@ -34,7 +34,7 @@ from tests.integration.proxy import HOST
 from tests.integration.recording import Recorder
 from tests.integration.tls import tls_in_front_of
 
-pytestmark = pytest.mark.usefixtures("short_waits")
+pytestmark = [pytest.mark.steady, pytest.mark.usefixtures("short_waits")]
 
 MANY = 20_000
 LEASE = timedelta(seconds=2)

@@ -104,12 +104,14 @@ async def everything(client: redis.asyncio.Redis, name: str) -> None:
         await Stream(client, f"{name}:text").length()
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("make", CLIENTS)
 async def test_any_client_will_do(redis_url: str, name: str, make: str) -> None:
     async with CLIENTS[make](redis_url) as client:
         await everything(client, name)
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("make", CLIENTS)
 async def test_any_client_will_do_for_any_block(
@@ -119,6 +121,7 @@ async def test_any_client_will_do_for_any_block(
         await JOBS[job](given, client, name)
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("make", ["hasty", "hasty-resp3"])
 async def test_no_wait_is_cut_short_by_the_clients_socket_timeout(
     redis_url: str, client: redis.asyncio.Redis, name: str, make: str

@@ -106,6 +106,7 @@ async def test_as_many_handlers_run_at_once_as_asked_for_and_never_more(client: 
     assert sorted(seen.tries) == [(n, 1) for n in range(60)]
 
 
+@pytest.mark.steady
 async def test_a_slow_handler_does_not_stop_the_others_or_new_entries(client: redis.asyncio.Redis, name: str) -> None:
     seen = Inside(0)
     consumer = consumer_of(client, name)
@@ -277,6 +278,7 @@ async def test_a_slow_key_does_not_draw_in_the_whole_stream(client: redis.asynci
     assert seen.numbers == [0, 15, *range(1, 15), *range(16, 600)]
 
 
+@pytest.mark.steady
 async def test_an_entry_lost_to_another_consumer_does_not_block_its_key(client: redis.asyncio.Redis, name: str) -> None:
     await write_keyed(client, name, (0, "a"), (1, "a"), (2, "a"))
     seen, recorder = Inside(0), Recorder()
@@ -380,6 +382,7 @@ async def test_what_runs_alone_gets_its_turn_while_entries_keep_coming(client: r
         assert len(seen.handled) < (await raw(client).xinfo_stream(name))["length"]
 
 
+@pytest.mark.steady
 async def test_what_waits_to_run_alone_does_not_stop_the_others_for_long(
     client: redis.asyncio.Redis, name: str
 ) -> None:
@@ -440,6 +443,7 @@ async def test_a_stop_waits_for_running_handlers_and_gives_back_the_rest_at_once
     assert "one" not in await consumers_in(client, name)
 
 
+@pytest.mark.steady
 async def test_a_stop_with_a_limit_does_not_wait_for_a_handler_that_takes_longer(
     client: redis.asyncio.Redis, name: str
 ) -> None:
@@ -459,6 +463,7 @@ async def test_a_stop_with_a_limit_does_not_wait_for_a_handler_that_takes_longer
     assert peers.tries == [(0, 2)]
 
 
+@pytest.mark.steady
 async def test_a_stop_with_a_limit_waits_no_longer_than_handlers_take(client: redis.asyncio.Redis, name: str) -> None:
     await write(client, name, *range(4))
     seen = Inside(everything=True)
@@ -474,6 +479,7 @@ async def test_a_stop_with_a_limit_waits_no_longer_than_handlers_take(client: re
     assert len(seen.handled) == 4
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_after_a_handler_that_outlasts_the_stop_its_ack_may_take_its_time(
     redis_url: str, client: redis.asyncio.Redis, name: str, concurrency: int
@@ -538,6 +544,7 @@ async def test_what_ends_the_program_ends_the_loop_and_its_entry_is_given_back(
     assert {attempt for n, attempt in peers.tries if n != 4} <= {1}
 
 
+@pytest.mark.steady
 async def test_an_interrupted_run_does_not_wait_for_its_handlers(client: redis.asyncio.Redis, name: str) -> None:
     await write(client, name, *range(20))
     seen, peers = Inside(everything=True), Seen()
@@ -563,6 +570,7 @@ async def test_an_interrupted_run_does_not_wait_for_its_handlers(client: redis.a
 # Sharing ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("concurrency", [1, 4])
 async def test_a_second_consumer_gets_its_share_of_slow_work_promptly(
     client: redis.asyncio.Redis, name: str, concurrency: int

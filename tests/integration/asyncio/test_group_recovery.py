@@ -68,6 +68,7 @@ async def test_what_a_former_process_of_the_same_name_held_is_found_at_once(
     assert {attempt for number, attempt in seen.tries if number >= 220} == {1}
 
 
+@pytest.mark.steady
 async def test_what_the_living_hold_is_left_alone(client: redis.asyncio.Redis, name: str) -> None:
     await write(client, name, 1, 2)
     (first, _) = await strand(client, name, "other", 2)
@@ -102,6 +103,7 @@ async def test_what_was_delivered_too_often_is_buried_and_the_rest_goes_on(
 # What the slow keep -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("concurrency", [1, 3])
 async def test_a_handler_of_ten_times_min_idle_is_not_run_twice(
     client: redis.asyncio.Redis, name: str, concurrency: int
@@ -130,6 +132,7 @@ async def test_a_handler_of_ten_times_min_idle_is_not_run_twice(
     assert recorder.of("on_claimed") == recorder.of("on_lease_lost") == []
 
 
+@pytest.mark.steady
 async def test_what_was_fetched_does_not_age_while_the_first_is_slow(client: redis.asyncio.Redis, name: str) -> None:
     count, slow_one = 400, 150
     recorder = Recorder()

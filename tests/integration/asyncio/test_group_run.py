@@ -142,6 +142,7 @@ async def test_values_come_as_the_codec_reads_them(
     await nothing_is_left(client, name)
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("make", sorted(CLIENTS.keys() - {"from_url", "host", "checked", "resp3"}))
 async def test_any_client_will_do(redis_url: str, client: redis.asyncio.Redis, name: str, make: str) -> None:
     await write(client, name, *range(60))

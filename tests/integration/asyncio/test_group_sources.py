@@ -144,6 +144,7 @@ async def test_a_flooded_source_does_not_keep_the_other_waiting(
     assert [n for n in seen.numbers if n < 0] == [*range(-50, 0), -51]
 
 
+@pytest.mark.steady
 @BOTH
 async def test_an_entry_in_either_source_is_handled_promptly(
     client: redis.asyncio.Redis, name: str, concurrency: int
@@ -164,6 +165,7 @@ async def test_an_entry_in_either_source_is_handled_promptly(
     assert sorted(waits)[-3] < 0.2
 
 
+@pytest.mark.steady
 @BOTH
 async def test_one_source_is_slow_to_handle_and_the_other_goes_on(
     client: redis.asyncio.Redis, name: str, concurrency: int

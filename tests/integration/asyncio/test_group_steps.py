@@ -92,6 +92,7 @@ async def test_a_read_waits_for_the_first_entry_as_long_as_it_is_told(client: re
         assert numbers_of(found) == [(1, 1)]
 
 
+@pytest.mark.steady
 async def test_stop_ends_a_read_that_waits(client: redis.asyncio.Redis, name: str) -> None:
     async with consumer_of(client, name) as consumer:
 
@@ -111,6 +112,7 @@ async def test_stop_ends_a_read_that_waits(client: redis.asyncio.Redis, name: st
         assert numbers_of(await consumer.read(wait=LONG)) == [(1, 1)]
 
 
+@pytest.mark.steady
 async def test_what_is_nacked_comes_again_in_its_time_before_anything_new(
     client: redis.asyncio.Redis, name: str
 ) -> None:
@@ -182,6 +184,7 @@ async def test_what_is_left_unsettled_is_left_to_age_and_retries_are_given_back(
 # Leases -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.steady
 async def test_what_is_held_is_kept_fresh_and_no_peer_takes_it(client: redis.asyncio.Redis, name: str) -> None:
     await write(client, name, 1, 2)
     recorder, seen = Recorder(), Seen()
@@ -203,7 +206,8 @@ async def test_extend_tells_who_has_lost_an_entry(client: redis.asyncio.Redis, n
         await pause(0.05)
         await one.extend()
         idle = [entry.idle async for entry in consumer.pending()]
-        assert idle[0] < timedelta(milliseconds=50) <= min(idle[1:])
+        # Younger than the others by what passed before, however long it took to look.
+        assert idle[0] + timedelta(milliseconds=49) <= min(idle[1:])
         await client.xclaim(name, GROUP, "thief", 0, [str(two.id)])
         await client.xack(name, GROUP, str(three.id))
         with pytest.raises(LeaseLost, match=f"entry {two.id} of '{name}' is lost to this consumer of group 'g'"):

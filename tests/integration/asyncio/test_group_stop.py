@@ -55,6 +55,7 @@ def from_another_thread(stop: Callable[[], None]) -> None:
     thread.join()
 
 
+@pytest.mark.steady
 async def test_an_idle_consumer_ends_within_a_second_and_leaves(client: redis.asyncio.Redis, name: str) -> None:
     await write(client, name, 1)
     consumer, seen = GroupConsumer(client, name, GROUP, "a"), Seen()
@@ -146,6 +147,7 @@ async def test_a_signal_lets_the_entry_in_hand_be_finished_and_acked(
     assert {holder for _, holder, _ in await pending_in(client, name)} <= {RELEASED}
 
 
+@pytest.mark.steady
 async def test_amid_slow_handlers_the_one_in_hand_is_finished_and_a_peer_has_the_rest_within_a_second(
     client: redis.asyncio.Redis, name: str
 ) -> None:
@@ -299,6 +301,7 @@ async def test_one_object_runs_one_loop_at_a_time(client: redis.asyncio.Redis, n
         await until(lambda: seen.handled == [1, 2])
 
 
+@pytest.mark.steady
 async def test_stopped_while_the_server_does_not_answer_it_says_what_is_not_settled(name: str) -> None:
     recorder, seen = Recorder(), Seen()
     with redis_server() as url:

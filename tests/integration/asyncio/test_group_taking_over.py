@@ -28,6 +28,7 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 RELEASED = "streamkit:released"
 
 
+@pytest.mark.steady
 async def test_reap_takes_what_nobody_is_handling_and_counts_it(client: redis.asyncio.Redis, name: str) -> None:
     await write(client, name, *range(6))
     await strand(client, name, "a", 2)  # this consumer's own, from before

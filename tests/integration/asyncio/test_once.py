@@ -148,6 +148,7 @@ async def test_a_run_that_was_killed_frees_its_entry_with_its_lease(client: redi
     assert len(charging.started) == 1
 
 
+@pytest.mark.steady
 async def test_after_the_window_an_entry_is_a_new_one(client: redis.asyncio.Redis, name: str) -> None:
     charging = Charging()
     handler = once(client, name, window=timedelta(milliseconds=100))(charging.handle)

@@ -310,6 +310,7 @@ async def test_a_clients_wrong_clock_picks_no_partition(
     assert await stream.expires_at(stream.key_for(ids[0].time)) is not None
 
 
+@pytest.mark.steady
 async def test_the_server_moves_on_to_the_next_partition_in_the_middle_of_many(
     client: redis.asyncio.Redis, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

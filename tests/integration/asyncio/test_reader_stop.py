@@ -33,6 +33,7 @@ def from_another_thread(stop: Callable[[], None]) -> None:
     thread.join()
 
 
+@pytest.mark.steady
 async def test_a_waiting_reader_ends_within_a_second(client: redis.asyncio.Redis, name: str) -> None:
     ids = await write(client, name, 1)
     recorder = Recorder()
@@ -46,6 +47,7 @@ async def test_a_waiting_reader_ends_within_a_second(client: redis.asyncio.Redis
     assert await saved_id(reader) == ids[0]
 
 
+@pytest.mark.steady
 async def test_a_reader_between_partitions_ends_within_a_second(client: redis.asyncio.Redis, name: str) -> None:
     recorder = Recorder()
     source = PartitionedStream(client, name, period=SECONDS, retention=timedelta(minutes=10))
@@ -104,6 +106,7 @@ def signalled(arguments: list[str], number: signal.Signals) -> tuple[list[str], 
     return lines, rest, status, took
 
 
+@pytest.mark.steady
 async def test_a_signal_ends_a_program_within_a_second_and_without_a_traceback(
     redis_url: str, client: redis.asyncio.Redis, name: str
 ) -> None:
@@ -146,6 +149,7 @@ class Frozen:
         os.kill(self._pid, signal.SIGCONT)
 
 
+@pytest.mark.steady
 async def test_a_waiting_reader_ends_within_a_second_though_the_server_is_suspended(name: str) -> None:
     recorder = Recorder()
     with redis_server() as url:
@@ -165,6 +169,7 @@ async def test_a_waiting_reader_ends_within_a_second_though_the_server_is_suspen
             assert await saved_id(reader) == ids[0]
 
 
+@pytest.mark.steady
 async def test_what_cannot_be_known_to_be_saved_is_told_and_not_lost(name: str) -> None:
     recorder, asked = Recorder(), 0.0
     with redis_server() as url:
@@ -187,6 +192,7 @@ async def test_what_cannot_be_known_to_be_saved_is_told_and_not_lost(name: str) 
             assert await read(rest) in ([1, 2, 3], [2, 3])
 
 
+@pytest.mark.steady
 async def test_a_reader_that_tries_to_connect_again_ends_within_a_second_too(
     redis_url: str, client: redis.asyncio.Redis, name: str
 ) -> None:
@@ -225,6 +231,7 @@ async def test_a_server_that_was_suspended_is_read_on_when_it_goes_on(name: str)
                 await until(lambda: numbers == [1])
 
 
+@pytest.mark.steady
 async def test_a_short_socket_timeout_is_not_taken_for_a_failure(
     redis_url: str, client: redis.asyncio.Redis, name: str
 ) -> None:

@@ -490,7 +490,7 @@ async def test_a_long_redrive_can_be_stopped(client: redis.asyncio.Redis, name: 
     queue = await stream_with_letters(client, name, 50)
 
     async def redrive() -> int:
-        return await queue.redrive(rate=2)
+        return await queue.redrive(rate=0.1)
 
     async def begun() -> bool:
         return await queue.length() < 50

@@ -294,6 +294,7 @@ async def test_stopped_it_ends_after_a_page_and_says_how_many(client: redis.asyn
     assert await replayer.copy(f"{name}:again") == 3000
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("trouble", ["suspended", "down"])
 async def test_a_target_in_trouble_does_not_keep_it_from_stopping(
     client: redis.asyncio.Redis, name: str, trouble: str

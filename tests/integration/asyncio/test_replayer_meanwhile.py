@@ -289,6 +289,7 @@ async def test_left_early_it_holds_no_connection(redis_url: str, name: str) -> N
         assert await raw(client).ping()
 
 
+@pytest.mark.steady
 async def test_a_suspended_server_does_not_keep_it_from_stopping(name: str) -> None:
     with redis_server() as url, ExitStack() as stack:
         async with redis.asyncio.Redis.from_url(url) as client:
@@ -311,6 +312,7 @@ async def test_a_suspended_server_does_not_keep_it_from_stopping(name: str) -> N
             assert len(numbers) == FIRST_PAGE
 
 
+@pytest.mark.steady
 @pytest.mark.usefixtures("short_pauses")
 async def test_a_server_that_is_away_does_not_keep_it_from_stopping(
     redis_url: str, client: redis.asyncio.Redis, name: str

@@ -155,6 +155,7 @@ async def test_bad_arguments_fail_before_anything_is_sent(name: str) -> None:
     await nowhere.aclose()
 
 
+@pytest.mark.steady
 async def test_a_long_gap_is_cut_short_by_a_stop(client: redis.asyncio.Redis, name: str) -> None:
     await write_at(client, name, *(f"{BASE + HOUR * n}-0" for n in range(3)))
     replayer, heard = Replayer(client, name), Heard()
@@ -183,6 +184,7 @@ async def test_a_handler_may_stop_it(client: redis.asyncio.Redis, name: str) -> 
     assert numbers == [0, 1, 2, 3]
 
 
+@pytest.mark.steady
 async def test_a_signal_stops_it_within_a_gap(client: redis.asyncio.Redis, name: str) -> None:
     await write_at(client, name, f"{BASE}-0", f"{BASE + HOUR}-0")
     replayer, asked = Replayer(client, name), list[float]()

@@ -371,6 +371,7 @@ async def test_it_has_one_connection_of_its_own_and_closes_it(name: str) -> None
 # Stopping -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("kind", ["key", "partitions"])
 async def test_a_waiting_view_ends_within_a_second(
     client: redis.asyncio.Redis, name: str, monkeypatch: pytest.MonkeyPatch, kind: str
@@ -390,6 +391,7 @@ async def test_a_waiting_view_ends_within_a_second(
     assert await take(replayer, 1, start=None) == [1]
 
 
+@pytest.mark.steady
 async def test_a_suspended_server_does_not_keep_it_from_stopping(name: str) -> None:
     recorder = Recorder()
     with redis_server() as url:

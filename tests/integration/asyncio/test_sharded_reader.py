@@ -31,7 +31,7 @@ from streamkit.asyncio import (
 )
 from streamkit.testing import Cluster
 from tests.integration.asyncio._readers import raw
-from tests.integration.asyncio._runtime import Running, pause, running, until
+from tests.integration.asyncio._runtime import DEADLINE, Running, pause, running, until
 from tests.integration.asyncio._shards import (
     KINDS,
     LEASE,
@@ -87,7 +87,7 @@ def shares(*members: ShardedReader[Any, Any]) -> list[int]:
 async def test_one_member_reads_all(store: Any, name: str, kind: str) -> None:
     stream, adding, recorder = sharded(store, name, kind), Adding(store, name), Recorder()
     await fill(stream, range(200))
-    member = member_of(store, stream, "a", adding, observer=recorder)
+    member = member_of(store, stream, "a", adding, lease=LONG, observer=recorder)
     async with running(member.run, adding, stop=member.stop):
         await until(has_read(store, stream, 200))
         await fill(stream, range(200, 250))
@@ -111,8 +111,11 @@ async def test_members_that_join_get_their_share(store: Any, name: str) -> None:
             async with running(third.run, adding, stop=third.stop):
                 await until(lambda: sorted(shares(first, second, third)) == [1, 1, 2])
                 await fill(stream, range(200, 300))
-                held = first.shards, second.shards, third.shards
-                assert sorted(shard for shards in held for shard in shards) == ["0", "1", "2", "3"]
+
+                def held() -> list[str]:
+                    return sorted([*first.shards, *second.shards, *third.shards])
+
+                await until(lambda: held() == ["0", "1", "2", "3"])
                 await until(has_read(store, stream, 300))
             await until(lambda: shares(first, second) == [2, 2])
         await until(lambda: shares(first) == [4])
@@ -121,6 +124,7 @@ async def test_members_that_join_get_their_share(store: Any, name: str) -> None:
     await check(store, stream, 400)
 
 
+@pytest.mark.steady
 async def test_more_members_than_shards_wait_for_their_turn(store: Any, name: str) -> None:
     stream, adding = sharded(store, name, shards=1), Adding(store, name)
     first, second = member_of(store, stream, "a", adding), member_of(store, stream, "b", adding)
@@ -205,6 +209,7 @@ def line_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+@pytest.mark.steady
 async def test_what_a_killed_member_had_is_taken_over_after_its_lease(store: Any, name: str, url: str) -> None:
     stream, adding = sharded(store, name), Adding(store, name)
     await fill(stream, range(1000))
@@ -231,16 +236,17 @@ async def test_a_frozen_member_makes_no_progress_when_it_goes_on(store: Any, nam
         assert line_of(process) == "reads 0 1 2 3"
         await until(has_read(store, stream, 50))
         os.kill(process.pid, signal.SIGSTOP)
+        await fill(stream, range(1000, 1100))  # some for each shard, however far it came
         async with running(member.run, adding, stop=member.stop):
             await until(lambda: shares(member) == [4])
             await until(lambda: len(adding.seen) == SHARDS)
             os.kill(process.pid, signal.SIGCONT)
             await until(lambda: shares(member) == [2])
             assert len(line_of(process).split()) < 5
-            await until(has_read(store, stream, 1000))
+            await until(has_read(store, stream, 1100))
             process.terminate()
-            assert process.wait(10) == 0
-    await check(store, stream, 1000)
+            assert process.wait(DEADLINE) == 0
+    await check(store, stream, 1100)
 
 
 async def test_members_that_come_and_go_lose_and_double_nothing(store: Any, name: str) -> None:
@@ -412,6 +418,7 @@ async def test_a_member_that_lost_the_server_loses_its_shards(
     await check(client, stream, 200)
 
 
+@pytest.mark.steady
 async def test_a_shard_that_cannot_be_reached_when_its_turn_comes_is_waited_for(
     client: redis.asyncio.Redis, redis_url: str, name: str
 ) -> None:
@@ -444,6 +451,7 @@ async def ends_soon(run: Running, stop: Callable[[], None]) -> None:
     assert time.monotonic() - asked < LIMIT
 
 
+@pytest.mark.steady
 async def test_waiting_members_end_within_a_second(store: Any, name: str) -> None:
     stream, adding = sharded(store, name), Adding(store, name)
     member = member_of(store, stream, "a", adding, lease=LONG)
@@ -492,6 +500,7 @@ async def test_stopped_while_readers_begin_it_ends_within_a_second(redis_url: st
                 proxy.clear()
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("moment", [b"HMGET", b"EVALSHA", b"XREAD"])
 async def test_a_server_that_hangs_holds_no_stop_up(redis_url: str, name: str, moment: bytes) -> None:
     with Proxy(redis_url) as proxy:
@@ -512,7 +521,7 @@ async def test_a_signal_stops_it(store: Any, name: str, url: str) -> None:
         assert line_of(process) == "reads 0 1 2 3"
         process.terminate()
         assert [line_of(process), line_of(process)] == ["reads", "stopped"]
-        assert process.wait(10) == 0
+        assert process.wait(DEADLINE) == 0
     assert await stream.length() == 0
 
 

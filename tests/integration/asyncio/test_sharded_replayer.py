@@ -208,6 +208,7 @@ async def follow(replayer: Replayer[Fields], numbers: list[int], start: Any = NE
             numbers.append(int(entry.value["n"]))  # noqa: PERF401 - seen one by one
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_live_view_is_of_all_shards(store: Any, name: str, kind: str) -> None:
     stream, recorder, numbers = sharded(store, name, kind), Recorder(), list[int]()
@@ -245,6 +246,7 @@ async def test_a_live_view_takes_shards_in_turn(store: Any, name: str) -> None:
     assert numbers.index(3000) <= 2000
 
 
+@pytest.mark.steady
 async def test_stopped_in_the_middle_it_ends_at_once(store: Any, name: str) -> None:
     stream, found = ShardedStream(store, name, shards=3, key=customer_of, of=daily), list[int]()
     await fill(stream, range(3000))

@@ -157,6 +157,7 @@ BLOCKS: dict[Any, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+@pytest.mark.steady
 @pytest.mark.parametrize(("use", "way"), [(use, way) for use, ways in BLOCKS.items() for way in ways])
 async def test_a_server_that_is_too_old_is_refused_at_once(old_url: str, use: Any, way: str) -> None:
     async with redis.asyncio.Redis.from_url(old_url) as client:

@@ -20,6 +20,7 @@ async def test_no_node_at_all_is_an_error_of_ours(word: str) -> None:
     await away.aclose()
 
 
+@pytest.mark.steady
 async def test_a_new_client_needs_no_node_but_that_of_the_key(cluster: Cluster, word: str) -> None:
     keys = keys_apart(cluster, word)
     lost = cluster.master_of(keys[0])

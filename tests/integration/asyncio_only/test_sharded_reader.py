@@ -7,12 +7,14 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import pytest
 import redis.asyncio
 
 from tests.integration.asyncio._runtime import running, until
 from tests.integration.asyncio._shards import Adding, Totals, fill, member_of, sharded, totals_of
 
 
+@pytest.mark.steady
 async def test_a_cancelled_member_cancels_its_handlers_and_hands_its_shards_on(
     client: redis.asyncio.Redis, name: str
 ) -> None:
