@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -21,6 +22,7 @@ from streamkit._core.redrives import (
     Tally,
     Terms,
     ids_of,
+    places_of,
     read_outcomes,
     redrive_call,
     require_one_choice,
@@ -92,13 +94,42 @@ class TestSelection:
 
 
 def test_ids_are_sorted_and_each_comes_once() -> None:
-    assert ids_of(["9-1", EntryId(5), "5-0", "9"]) == [EntryId(5), EntryId(9), EntryId(9, 1)]
+    assert ids_of(["9-1", EntryId(5), "5-0", "9"]) == [(EntryId(5), ""), (EntryId(9), ""), (EntryId(9, 1), "")]
     assert ids_of([]) == []
-    for single in ("5-1", b"5-1"):
-        with pytest.raises(InvalidArgument, match=r"for a single one write \[b?'5-1'\]"):
+    lying = replace(letter("billing", Cause.REJECTED), key="a")
+    assert ids_of([lying, "9-0", lying]) == [(EntryId(9), ""), (EntryId(9), "a")]
+    for single in ("5-1", b"5-1", lying):
+        with pytest.raises(InvalidArgument, match=r"for a single one write \[(b?'5-1'|DeadLetter\(.*)\]"):
             ids_of(single)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidEntryId):
         ids_of(["x"])
+
+
+class TestPlaces:
+    def test_of_one_key(self) -> None:
+        assert places_of(ids_of(["9", "5"]), {"a": {EntryId(9), EntryId(5)}}) == {"a": [EntryId(5), EntryId(9)]}
+
+    def test_of_several_keys(self) -> None:
+        lying = replace(letter("billing", Cause.REJECTED), key="b")
+        found = {"a": {EntryId(5)}, "b": set[EntryId](), "c": {EntryId(7)}}
+        assert places_of(ids_of(["7", lying, "5", "4"]), found) == {
+            "a": [EntryId(5)],
+            "b": [EntryId(9)],
+            "c": [EntryId(7)],
+        }
+
+    def test_an_id_of_several_letters_is_refused(self) -> None:
+        with pytest.raises(
+            InvalidArgument, match="5-0 is the ID of 2 letters, in 'a', 'b'; give the letters themselves"
+        ):
+            places_of(ids_of(["5"]), {"a": {EntryId(5)}, "b": {EntryId(5)}})
+
+    def test_a_letter_of_another_queue_is_refused(self) -> None:
+        lying = replace(letter("billing", Cause.REJECTED), key="b")
+        with pytest.raises(InvalidArgument, match="letter 9-0 lies in 'b', and this queue has 'a', 'c'"):
+            places_of(ids_of([lying]), {"a": set(), "c": set()})
+        with pytest.raises(InvalidArgument, match="and this queue has no key"):
+            places_of(ids_of([lying]), {})
 
 
 class TestTerms:

@@ -139,6 +139,7 @@ class DeadLetter:
         count: How many entries were never read (`Cause.UNREAD`); 0 for any other cause.
         first: The first ID of those, if the server could know it.
         last: The last ID of those, if the server could know it.
+        key: The dead-letter stream it lies in.
     """
 
     id: EntryId
@@ -158,6 +159,7 @@ class DeadLetter:
     count: int = 0
     first: EntryId | None = None
     last: EntryId | None = None
+    key: str = ""
 
     @property
     def fields(self) -> dict[bytes, bytes]:
@@ -178,8 +180,8 @@ class DeadLetter:
             raise undecodable(self.stream, where.encode(), list(self.pairs), error) from error
 
 
-def read_letter(entry_id: bytes, flat: Sequence[bytes]) -> DeadLetter:
-    """The dead letter that an entry is.
+def read_letter(entry_id: bytes, flat: Sequence[bytes], key: str = "") -> DeadLetter:
+    """The dead letter that an entry of ``key`` is.
 
     Raises:
         ValueError: It has no provenance, or one that this version does not know.
@@ -215,6 +217,7 @@ def read_letter(entry_id: bytes, flat: Sequence[bytes]) -> DeadLetter:
         count=int(told.get("count", 0)),
         first=_id_of(told, "first"),
         last=_id_of(told, "last"),
+        key=key,
     )
 
 

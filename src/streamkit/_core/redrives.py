@@ -15,7 +15,7 @@ from streamkit._core.replaying import GREATEST, parse_scope
 from streamkit._core.replies import raise_error, texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from streamkit._core.protocol import Scalar
     from streamkit._core.replies import Reply
@@ -69,12 +69,50 @@ class Selection:
         return (self.group is None or letter.group == self.group) and (self.cause is None or letter.cause is self.cause)
 
 
-def ids_of(ids: Iterable[EntryId | str]) -> list[EntryId]:
-    """IDs of letters, each once, oldest first."""
-    if isinstance(ids, (str, bytes)):
-        msg = f"ids must be a sequence of IDs; for a single one write [{ids!r}]"
+def ids_of(ids: Iterable[EntryId | str | DeadLetter]) -> list[tuple[EntryId, str]]:
+    """Letters by their IDs, and the key each lies in, empty where only the ID is given: each once, oldest first."""
+    if isinstance(ids, (str, bytes, DeadLetter)):
+        msg = f"ids must be a sequence of IDs, or of letters; for a single one write [{ids!r}]"
         raise InvalidArgument(msg)
-    return sorted({each if isinstance(each, EntryId) else EntryId.parse(each) for each in ids})
+    return sorted(
+        {
+            (each.id, each.key)
+            if isinstance(each, DeadLetter)
+            else (each if isinstance(each, EntryId) else EntryId.parse(each), "")
+            for each in ids
+        }
+    )
+
+
+def places_of(
+    chosen: Sequence[tuple[EntryId, str]], found: Mapping[str, Collection[EntryId]]
+) -> dict[str, list[EntryId]]:
+    """Which letters are meant, by the keys they lie in, oldest first.
+
+    Args:
+        chosen: As `ids_of` gives them.
+        found: By key, which of those given by their ID alone lie there.
+
+    Raises:
+        InvalidArgument: A letter lies in none of these keys, or an ID is that of several letters.
+    """
+    places = {key: set[EntryId]() for key in found}
+    for entry_id, key in chosen:
+        where = [key] if key else [each for each, ids in found.items() if entry_id in ids]
+        if len(where) > 1:
+            msg = (
+                f"{entry_id} is the ID of {len(where)} letters, in {', '.join(map(repr, where))}; give the letters "
+                "themselves in place of IDs"
+            )
+            raise InvalidArgument(msg)
+        for each in where:
+            if each not in places:
+                msg = (
+                    f"letter {entry_id} lies in {each!r}, and this queue has {', '.join(map(repr, places)) or 'no key'}"
+                )
+                raise InvalidArgument(msg)
+            places[each].add(entry_id)
+    return {key: sorted(ids) for key, ids in places.items()}
 
 
 def require_one_choice(ids: object, selection: Selection) -> None:

@@ -14,7 +14,7 @@ from streamkit._core.errors import InvalidArgument
 from streamkit._core.ids import ZERO, EntryId
 from streamkit._core.observers import LoggingObserver, Observer
 from streamkit._core.pages import Page
-from streamkit._core.redrives import MOVES, Selection, Terms, ids_of, require_one_choice
+from streamkit._core.redrives import MOVES, Selection, Terms, ids_of, places_of, require_one_choice
 from streamkit._core.replaying import GREATEST
 from streamkit._core.trimming import Trimming
 from streamkit.asyncio._runtime import Stopping
@@ -25,7 +25,7 @@ from streamkit.asyncio.redriving import Redriving
 from streamkit.asyncio.sources import Source
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
     from streamkit._core.replies import RawEntry
     from streamkit.asyncio._runtime import Client
@@ -141,7 +141,7 @@ class DeadLetterQueue:
 
     async def redrive(
         self,
-        ids: Iterable[EntryId | str] | None = None,
+        ids: Iterable[EntryId | str | DeadLetter] | None = None,
         *,
         to: Appendable[Any] | str | None = None,
         group: str | None = None,
@@ -160,7 +160,7 @@ class DeadLetterQueue:
         for the next time. Letters without fields (`Cause.TRIMMED`, `Cause.UNREAD`) stay.
 
         Args:
-            ids: Only these letters, by their IDs here; None: all that the filters leave.
+            ids: Only these letters, as `letters` gives them or by their IDs here; None: all that the filters leave.
             to: Where to: a stream, which is trimmed or expires as it always does (a partitioned one takes the entries
                 in the partition of the moment), or a key; made if it does not exist. None: back to where they came
                 from.
@@ -181,7 +181,8 @@ class DeadLetterQueue:
             RedriveFailed: Some could not be: their stream does not exist any more and is not made anew, or they are
                 named in ``ids`` and have no fields. All others were moved.
             InvalidArgument: ``ids`` together with a filter, or an argument out of its range; or a letter's stream lies
-                in another slot of a cluster.
+                in another slot of a cluster; or of several queues more than one has a letter with that ID: nothing was
+                moved then.
             WrongKeyType: One of the keys is of another type.
             PermissionDenied: The user may not do all of it; nothing was moved by the failing call.
             ServerUnavailable: The server was away, or refused, for 15 s. What was moved before stays so.
@@ -198,6 +199,7 @@ class DeadLetterQueue:
             alike = (to,) if isinstance(to, str) else to._keys_alike()  # noqa: SLF001
             for key in keys:
                 self._server.require_one_slot("redrive", key, *alike)
+        places = None if chosen is None else await self._places(keys, chosen)
         insisting = Insisting(self._server, self._key, self._stopping)
         redriving = Redriving(self._server, insisting, to, terms, stopping=self._stopping, named=ids is not None)
         self._stopping.bind()
@@ -205,8 +207,8 @@ class DeadLetterQueue:
         try:
             for key in keys:
                 redriving.begin(key)
-                until = selection if chosen is not None else await self._as_of_now(key, selection)
-                pages = self._pages_of(key, until) if chosen is None else self._named(key, chosen)
+                until = selection if places is not None else await self._as_of_now(key, selection)
+                pages = self._pages_of(key, until) if places is None else self._named(key, places[key])
                 async for page in pages:
                     await redriving.take(page)
                     if redriving.done:
@@ -221,7 +223,7 @@ class DeadLetterQueue:
 
     async def discard(
         self,
-        ids: Iterable[EntryId | str] | None = None,
+        ids: Iterable[EntryId | str | DeadLetter] | None = None,
         *,
         group: str | None = None,
         cause: Cause | None = None,
@@ -231,7 +233,7 @@ class DeadLetterQueue:
         """Drop letters for good: those with these IDs, or those that the filters leave.
 
         Args:
-            ids: The letters, by their IDs here.
+            ids: The letters, as `letters` gives them or by their IDs here.
             group: Those of this consumer group.
             cause: Those that are here for this cause.
             start: The first moment, or ID here, to drop.
@@ -241,18 +243,19 @@ class DeadLetterQueue:
             How many were dropped.
 
         Raises:
-            InvalidArgument: Neither IDs nor a filter, or both.
+            InvalidArgument: Neither IDs nor a filter, or both; or of several queues more than one has a letter with
+                that ID: nothing was dropped then.
             WrongKeyType: The key holds no stream.
             ServerUnavailable: The server was away, or refused, for 15 s. What was dropped before stays so.
 
-        Sends XDEL for each page, and XRANGE with filters.
+        Sends XDEL for each page; XRANGE with filters, and to find IDs in several queues.
         """
         selection = Selection.of(self._key, group, cause, start, end)
         require_one_choice(ids, selection)
         if ids is not None:
             chosen = ids_of(ids)
-            keys = await self._where.keys(self._insisting)
-            pieces = [(key, chosen[at : at + PAGE]) for key in keys for at in range(0, len(chosen), PAGE)]
+            places = await self._places(await self._where.keys(self._insisting), chosen)
+            pieces = [(key, ids[at : at + PAGE]) for key, ids in places.items() for at in range(0, len(ids), PAGE)]
             return sum([await self._delete(*piece) for piece in pieces])
         if selection.everything:
             msg = "discard() drops letters for good; say which: by ids, group, cause, start or end"
@@ -314,6 +317,20 @@ class DeadLetterQueue:
         (rows,), _ = await self._insisting.call(newest, doing=f"reading {key!r}")
         return selection.until(EntryId.parse(rows[0][0]) if rows else ZERO)
 
+    async def _places(
+        self, keys: Sequence[str], chosen: Sequence[tuple[EntryId, str]]
+    ) -> Mapping[str, Sequence[EntryId]]:
+        """Which letters are meant, by key: two queues may have one of the same ID."""
+        alone, found = [entry_id for entry_id, key in chosen if not key], dict[str, set[EntryId]]()
+        for key in keys:
+            found[key] = set(alone) if len(keys) == 1 else set()
+            for at in range(0, len(alone) if len(keys) > 1 else 0, MOVES):
+                replies, _ = await self._insisting.call(
+                    *(commands.xrange(key, each, each, 1) for each in alone[at : at + MOVES]), doing=f"reading {key!r}"
+                )
+                found[key] |= {EntryId.parse(row[0]) for rows in replies for row in rows}
+        return places_of(chosen, found)
+
     async def _named(self, key: str, ids: Sequence[EntryId]) -> AsyncIterator[list[DeadLetter]]:
         for at in range(0, len(ids), MOVES):
             asked = [commands.xrange(key, each, each, 1) for each in ids[at : at + MOVES]]
@@ -324,7 +341,7 @@ class DeadLetterQueue:
         letters: list[DeadLetter] = []
         for entry_id, flat in rows:
             try:
-                letter = read_letter(entry_id, flat)
+                letter = read_letter(entry_id, flat, key)
             except (ValueError, OverflowError) as error:
                 self._observer.on_undecodable(undecodable(key, entry_id, flat, error))
             else:

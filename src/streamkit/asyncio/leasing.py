@@ -136,6 +136,8 @@ class Leases:
         failure: ServerUnavailable | None = None
         # What reads on their way were given is ours as well, for as long as handlers keep them from being collected.
         for lane in {hand.lane for hand in hands} | {lane for lane, _ in singles} | set(self.ahead):
+            if lane.away:
+                continue  # asking its node may take longer than the leases of the others last
             mine = [hand for hand in hands if hand.lane is lane]
             alone = [entry_id for each, entry_id in singles if each is lane]
             ids = alone + [entry_id for hand in mine for entry_id in hand.ids]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from redis import exceptions
 from typing_extensions import override
 
+from streamkit._core.errors import ServerUnavailable
 from streamkit._core.refusals import typed
 from streamkit.asyncio._runtime import (
     IO_TIMEOUT,
@@ -114,14 +115,26 @@ class ServerPool(Pool):
 
     @override
     async def open(self, stopping: Stopping | None) -> Link:
-        settings = self._pool.connection_kwargs
-        connection = await connected(self._pool.connection_class, settings, connect_timeout(stopping))
+        connection = await connected_at_last(self._pool.connection_class, self._pool.connection_kwargs, stopping)
         return Wire(connection, self.known, stopping, self.patience)
 
 
 def connect_timeout(stopping: Stopping | None) -> float:
     """Seconds that a step of connecting may take: not long once the loop is to end."""
     return LAST_TIMEOUT if stopping is not None and stopping.requested else CONNECT_TIMEOUT
+
+
+async def connected_at_last(
+    connection_class: Any, client_settings: Mapping[str, Any], stopping: Stopping | None
+) -> Connection:
+    """The same, tried twice if it takes too long: a step is short for `stop`, and any machine stands still for once."""
+    try:
+        return await connected(connection_class, client_settings, connect_timeout(stopping))
+    except ServerUnavailable as error:
+        late = isinstance(error.__cause__, (exceptions.TimeoutError, TimeoutError))
+        if not late or (stopping is not None and stopping.requested):
+            raise
+    return await connected(connection_class, client_settings, connect_timeout(stopping))
 
 
 async def connected(

@@ -37,13 +37,41 @@ def test_of_partitions_on_other_nodes(nodes: Any, word: str) -> None:
     assert queue.redrive(limit=3) == 3
     assert queue.redrive(dry_run=True) == DAYS - 3
     fourth, *_ = [letter for letter in queue]
-    assert queue.redrive([fourth.id]) == 1
+    assert queue.redrive([fourth]) == 1
     fifth, *_ = [letter for letter in queue]
-    assert queue.discard([fifth.id]) == 1
+    assert queue.discard([fifth]) == 1
     assert queue.discard(group=GROUP) == DAYS - 5
     assert queue.trim() == 0
     assert queue.length() == 0
     assert stream.length() == DAYS + 4
+
+
+def test_of_two_letters_with_one_id_only_the_one_that_is_meant_goes(nodes: Any, word: str) -> None:
+    stream = partitions(nodes, word)
+    keys = stream.keys()
+    all_rejected(nodes, stream, keys)
+    queue = DeadLetterQueue(nodes, stream)
+    first, second, third, *_ = [letter for letter in queue]
+    assert first.key == f"{{{first.stream}}}:dead-letters"
+    # Nodes number their letters each by its own clock, so that two of one millisecond may be alike.
+    for letter in (second, third):
+        ((_, fields),) = nodes.xrange(letter.key, str(letter.id), str(letter.id))
+        nodes.unlink(letter.key)
+        nodes.xadd(letter.key, fields, id=str(first.id))
+    first, second, third, *_ = [letter for letter in queue]
+    assert first.id == second.id == third.id
+    for call in (queue.discard, queue.redrive):
+        with pytest.raises(InvalidArgument, match=f"{first.id} is the ID of 3 letters"):
+            call([first.id])
+    assert queue.length() == DAYS
+    assert queue.discard([second]) == 1
+    assert queue.redrive([third]) == 1
+    left = [letter.stream for letter in queue]
+    assert left == [keys[0], *keys[3:]]
+    assert stream.length() == DAYS + 1
+    assert queue.discard([first.id]) == 1
+    with pytest.raises(InvalidArgument, match="lies in"):
+        DeadLetterQueue(nodes, first.key).discard([second])
 
 
 def test_partitions_that_have_none_any_more_are_forgotten(nodes: Any, word: str) -> None:

@@ -36,13 +36,41 @@ async def test_of_partitions_on_other_nodes(nodes: Any, word: str) -> None:
     assert await queue.redrive(limit=3) == 3
     assert await queue.redrive(dry_run=True) == DAYS - 3
     fourth, *_ = [letter async for letter in queue]
-    assert await queue.redrive([fourth.id]) == 1
+    assert await queue.redrive([fourth]) == 1
     fifth, *_ = [letter async for letter in queue]
-    assert await queue.discard([fifth.id]) == 1
+    assert await queue.discard([fifth]) == 1
     assert await queue.discard(group=GROUP) == DAYS - 5
     assert await queue.trim() == 0
     assert await queue.length() == 0
     assert await stream.length() == DAYS + 4
+
+
+async def test_of_two_letters_with_one_id_only_the_one_that_is_meant_goes(nodes: Any, word: str) -> None:
+    stream = await partitions(nodes, word)
+    keys = await stream.keys()
+    await all_rejected(nodes, stream, keys)
+    queue = DeadLetterQueue(nodes, stream)
+    first, second, third, *_ = [letter async for letter in queue]
+    assert first.key == f"{{{first.stream}}}:dead-letters"
+    # Nodes number their letters each by its own clock, so that two of one millisecond may be alike.
+    for letter in (second, third):
+        ((_, fields),) = await nodes.xrange(letter.key, str(letter.id), str(letter.id))
+        await nodes.unlink(letter.key)
+        await nodes.xadd(letter.key, fields, id=str(first.id))
+    first, second, third, *_ = [letter async for letter in queue]
+    assert first.id == second.id == third.id
+    for call in (queue.discard, queue.redrive):
+        with pytest.raises(InvalidArgument, match=f"{first.id} is the ID of 3 letters"):
+            await call([first.id])
+    assert await queue.length() == DAYS
+    assert await queue.discard([second]) == 1
+    assert await queue.redrive([third]) == 1
+    left = [letter.stream async for letter in queue]
+    assert left == [keys[0], *keys[3:]]
+    assert await stream.length() == DAYS + 1
+    assert await queue.discard([first.id]) == 1
+    with pytest.raises(InvalidArgument, match="lies in"):
+        await DeadLetterQueue(nodes, first.key).discard([second])
 
 
 async def test_partitions_that_have_none_any_more_are_forgotten(nodes: Any, word: str) -> None:
