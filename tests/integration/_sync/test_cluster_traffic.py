@@ -13,10 +13,11 @@ import redis
 from streamkit import CheckpointedReader, GroupConsumer, PartitionedStream, Replayer, Stream
 from streamkit.testing import Cluster, Node
 from tests.integration._sync._clusters import calls_of, keys_apart, since
-from tests.integration._sync._groups import GROUP, Seen, consuming
+from tests.integration._sync._groups import GROUP, Seen, consuming, settled
 from tests.integration._sync._readers import collect, midnight, write
 from tests.integration._sync._replays import numbers_of
 from tests.integration._sync._runtime import pause, running, until
+from tests.integration._sync._surviving import replicated
 
 ASKED_BEFORE_EVERYTHING = {"cluster|slots", "command", "command|info", "hello", "client|setinfo"}
 
@@ -44,6 +45,7 @@ def test_a_chunk_is_one_call(cluster: Cluster, nodes: Any, word: str) -> None:
     assert sum(calls["eval"] + calls["cluster|slots"] for calls in found.values()) == 0
 
 
+@pytest.mark.steady
 @pytest.mark.usefixtures("short_waits")
 def test_a_reader_waits_with_one_command_on_one_node(cluster: Cluster, nodes: Any, word: str) -> None:
     source, state, _ = keys_apart(cluster, word)
@@ -51,6 +53,11 @@ def test_a_reader_waits_with_one_command_on_one_node(cluster: Cluster, nodes: An
     reader, numbers = CheckpointedReader(nodes, source, state), list[int]()
     with running(collect, reader, numbers, stop=reader.stop):
         until(lambda: numbers == [0])
+
+        def saved() -> bool:
+            return bool(nodes.hexists(state, "last_message_id"))
+
+        until(saved)
         quiet(cluster)
         found, seconds = waited(cluster, cluster.master_of(state), "hmget")
     here, there = found[cluster.master_of(source)], found[cluster.master_of(state)]
@@ -60,15 +67,17 @@ def test_a_reader_waits_with_one_command_on_one_node(cluster: Cluster, nodes: An
     assert abs(here["xread"] - 2 * waits) <= 2
     assert set(here) <= {"xread", "xinfo|stream", "time"}
     assert set(there) <= {"hmget", "time"}
-    assert set(found) == {cluster.master_of(source), cluster.master_of(state)}
+    assert set(found) == {cluster.master_of(source), cluster.master_of(state)}, found
 
 
+@pytest.mark.steady
 @pytest.mark.usefixtures("short_waits")
 def test_a_consumer_waits_with_one_command_on_one_node(cluster: Cluster, nodes: Any, word: str) -> None:
     write(nodes, word, 0)
     seen = Seen()
     with consuming(GroupConsumer(nodes, word, GROUP, "a"), seen):
         until(lambda: seen.handled == [0])
+        until(settled(nodes, word))
         quiet(cluster)
         found, seconds = waited(cluster, cluster.master_of(word), "xreadgroup")
     (calls,) = found.values()
@@ -78,6 +87,7 @@ def test_a_consumer_waits_with_one_command_on_one_node(cluster: Cluster, nodes: 
     assert calls["eval"] == 0
 
 
+@pytest.mark.steady
 @pytest.mark.usefixtures("short_waits")
 def test_a_consumer_of_keys_waits_for_all_of_them_at_once(cluster: Cluster, nodes: Any, word: str) -> None:
     keys, seen = keys_apart(cluster, word), Seen()
@@ -85,10 +95,12 @@ def test_a_consumer_of_keys_waits_for_all_of_them_at_once(cluster: Cluster, node
         write(nodes, key, 0)
     with consuming(GroupConsumer(nodes, keys, GROUP, "a"), seen):
         until(lambda: seen.handled == [0, 0, 0])
+        for key in keys:
+            until(settled(nodes, key))
         quiet(cluster)
         found, seconds = waited(cluster, cluster.master_of(keys[0]), "xreadgroup", times=12)
     masters = [cluster.master_of(key) for key in keys]
-    assert set(found) == set(masters)
+    assert set(found) == set(masters), found
     reads = [found[node]["xreadgroup"] for node in masters]
     # Each time all three are asked, and each waits a twentieth of a second.
     assert max(reads) - min(reads) <= 2
@@ -100,8 +112,10 @@ SETTLING = {"eval", "xack", "xgroup|create"}
 
 
 def quiet(cluster: Cluster) -> None:
-    """Wait until a loop has settled what it had, and only waits: no node runs a command that changes anything."""
+    """Wait until a loop only waits: no node runs a command that changes anything, and replicas have all of it."""
     while True:
+        for node in cluster.masters():
+            replicated(node)
         before = calls_of(cluster)
         pause(0.25)
         if not any(

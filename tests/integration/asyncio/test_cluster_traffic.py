@@ -12,10 +12,11 @@ import redis.asyncio
 from streamkit.asyncio import CheckpointedReader, GroupConsumer, PartitionedStream, Replayer, Stream
 from streamkit.testing import Cluster, Node
 from tests.integration.asyncio._clusters import calls_of, keys_apart, since
-from tests.integration.asyncio._groups import GROUP, Seen, consuming
+from tests.integration.asyncio._groups import GROUP, Seen, consuming, settled
 from tests.integration.asyncio._readers import collect, midnight, write
 from tests.integration.asyncio._replays import numbers_of
 from tests.integration.asyncio._runtime import pause, running, until
+from tests.integration.asyncio._surviving import replicated
 
 ASKED_BEFORE_EVERYTHING = {"cluster|slots", "command", "command|info", "hello", "client|setinfo"}
 
@@ -43,6 +44,7 @@ async def test_a_chunk_is_one_call(cluster: Cluster, nodes: Any, word: str) -> N
     assert sum(calls["eval"] + calls["cluster|slots"] for calls in found.values()) == 0
 
 
+@pytest.mark.steady
 @pytest.mark.usefixtures("short_waits")
 async def test_a_reader_waits_with_one_command_on_one_node(cluster: Cluster, nodes: Any, word: str) -> None:
     source, state, _ = keys_apart(cluster, word)
@@ -50,6 +52,11 @@ async def test_a_reader_waits_with_one_command_on_one_node(cluster: Cluster, nod
     reader, numbers = CheckpointedReader(nodes, source, state), list[int]()
     async with running(collect, reader, numbers, stop=reader.stop):
         await until(lambda: numbers == [0])
+
+        async def saved() -> bool:
+            return bool(await nodes.hexists(state, "last_message_id"))
+
+        await until(saved)
         await quiet(cluster)
         found, seconds = await waited(cluster, cluster.master_of(state), "hmget")
     here, there = found[cluster.master_of(source)], found[cluster.master_of(state)]
@@ -59,15 +66,17 @@ async def test_a_reader_waits_with_one_command_on_one_node(cluster: Cluster, nod
     assert abs(here["xread"] - 2 * waits) <= 2
     assert set(here) <= {"xread", "xinfo|stream", "time"}
     assert set(there) <= {"hmget", "time"}
-    assert set(found) == {cluster.master_of(source), cluster.master_of(state)}
+    assert set(found) == {cluster.master_of(source), cluster.master_of(state)}, found
 
 
+@pytest.mark.steady
 @pytest.mark.usefixtures("short_waits")
 async def test_a_consumer_waits_with_one_command_on_one_node(cluster: Cluster, nodes: Any, word: str) -> None:
     await write(nodes, word, 0)
     seen = Seen()
     async with consuming(GroupConsumer(nodes, word, GROUP, "a"), seen):
         await until(lambda: seen.handled == [0])
+        await until(settled(nodes, word))
         await quiet(cluster)
         found, seconds = await waited(cluster, cluster.master_of(word), "xreadgroup")
     (calls,) = found.values()
@@ -77,6 +86,7 @@ async def test_a_consumer_waits_with_one_command_on_one_node(cluster: Cluster, n
     assert calls["eval"] == 0
 
 
+@pytest.mark.steady
 @pytest.mark.usefixtures("short_waits")
 async def test_a_consumer_of_keys_waits_for_all_of_them_at_once(cluster: Cluster, nodes: Any, word: str) -> None:
     keys, seen = keys_apart(cluster, word), Seen()
@@ -84,10 +94,12 @@ async def test_a_consumer_of_keys_waits_for_all_of_them_at_once(cluster: Cluster
         await write(nodes, key, 0)
     async with consuming(GroupConsumer(nodes, keys, GROUP, "a"), seen):
         await until(lambda: seen.handled == [0, 0, 0])
+        for key in keys:
+            await until(settled(nodes, key))
         await quiet(cluster)
         found, seconds = await waited(cluster, cluster.master_of(keys[0]), "xreadgroup", times=12)
     masters = [cluster.master_of(key) for key in keys]
-    assert set(found) == set(masters)
+    assert set(found) == set(masters), found
     reads = [found[node]["xreadgroup"] for node in masters]
     # Each time all three are asked, and each waits a twentieth of a second.
     assert max(reads) - min(reads) <= 2
@@ -99,8 +111,10 @@ SETTLING = {"eval", "xack", "xgroup|create"}
 
 
 async def quiet(cluster: Cluster) -> None:
-    """Wait until a loop has settled what it had, and only waits: no node runs a command that changes anything."""
+    """Wait until a loop only waits: no node runs a command that changes anything, and replicas have all of it."""
     while True:
+        for node in cluster.masters():
+            await replicated(node)
         before = calls_of(cluster)
         await pause(0.25)
         if not any(
