@@ -18,7 +18,7 @@ TRIES = 3
 HELD_UP = 0.1
 """For how long, in seconds, a try must have been held up to be made again."""
 TICK = 0.005
-LATE = 0.02
+LATE = 0.01
 """What a tick may be late by, in seconds, without anything being held up."""
 
 
