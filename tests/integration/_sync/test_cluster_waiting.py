@@ -345,24 +345,3 @@ def test_what_was_fetched_and_not_begun_is_given_back(
             all_settled(named, keys)
     assert sorted(peer.tries) == sorted((n, 2 if n in begun else 1) for n in ALL if n not in seen.handled)
     assert recorder.of("on_unsettled") == []
-
-
-@pytest.mark.parametrize("way", ["run", "key"])
-def test_interrupted_while_reads_wait_it_gives_back_what_they_bring(
-    cluster: Cluster, named: Any, word: str, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(streamkit._sync.looking, "IN_TURN", 0.3)
-    stream, keys = shards_of(named, word)
-    seen, peer = Seen(), Seen()
-    consumer = consumer_of(named, stream, min_idle_time=10 * SOON)
-    with named:
-        with running(runs(consumer, seen, way)) as run:
-            wait_everywhere(cluster, word)
-            with running(run.interrupt):
-                add_at_once(cluster, keys)
-        left = [each for key in keys for each in pending_in(named, key)]
-        assert {(holder, deliveries) for _, holder, deliveries in left} <= {(RELEASED, 0)}
-        with consuming(consumer_of(named, stream, "b"), peer):
-            until(lambda: len(peer.handled) + len(seen.handled) == COUNT)
-            all_settled(named, keys)
-    assert sorted(seen.tries + peer.tries) == [(n, 1) for n in ALL]
