@@ -21,6 +21,8 @@ from tests.integration.recording import Recorder
 GROUP = "workers"
 PAUSE_AT = 2500
 """Where a producer waits: within a chunk."""
+AHEAD = 2000
+"""Entries that a producer may be ahead of those that handle them: it writes faster than a slow machine handles."""
 
 
 class Everything:
@@ -33,9 +35,16 @@ class Everything:
         self._running: list[Background] = []
         self.paused, self.go_on, self.over = (threading.Event() for _ in range(3))
         self.tailed: list[int] = []
+        self._newest = {"copied": 0, "handled": 0, "tailed": 0}
         self.told = Recorder()
         client = servers.client(half)
-        self.copy = Copy(half, client, half.lib.Stream(client, self._key("in")), to=self._key("copied"))
+        self.copy = Copy(
+            half,
+            client,
+            half.lib.Stream(client, self._key("in")),
+            to=self._key("copied"),
+            seen=partial(self._saw, "copied"),
+        )
 
     def start(self, stack: ExitStack) -> None:
         """Begin; what runs ends with the stack."""
@@ -120,16 +129,28 @@ class Everything:
             if self._pausing and n == PAUSE_AT:
                 self.paused.set()
                 assert self.go_on.wait(DEADLINE)
+            if n % 100 == 0:
+                self._wait_for_the_slowest(n)
             if n % 4 == 0:
                 time.sleep(0.001)
             yield {"n": n}
 
+    def _wait_for_the_slowest(self, n: int) -> None:
+        end = time.monotonic() + 1.0  # not for ever: what a failover loses is seen by nobody
+        while n > min(self._newest.values()) + AHEAD and not self.over.is_set() and time.monotonic() < end:
+            time.sleep(0.001)
+
     def _handle(self, delivery: Any) -> None:
         delivery.emit(self._key("handled"), delivery.value)
         delivery.execute("HINCRBY", self._key("sums"), "seen", 1)
+        self._saw("handled", int(delivery.value["n"]))
 
     def _see(self, entry: Any) -> None:
         self.tailed.append(int(entry.value["n"]))
+        self._saw("tailed", self.tailed[-1])
+
+    def _saw(self, kind: str, n: int) -> None:
+        self._newest[kind] = max(self._newest[kind], n)
 
 
 @pytest.mark.parametrize("how", ["asked for", "after a crash"])
