@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from tests.endurance.waiting import background, until
 from tests.endurance.workers import buried, pending, settled, workers, write
 from tests.endurance.working import GROUP, Plan
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 COUNT = 400
 SLOW = 300
@@ -70,12 +69,9 @@ class Peer:
 def frozen(life: int) -> Iterator[None]:
     """Stop a process, and let it go on at the end."""
     process = psutil.Process(life)
-    os.kill(life, signal.SIGSTOP)
-    try:
+    with suspended(life):
         until(lambda: process.status() == psutil.STATUS_STOPPED, "the worker is frozen")
         yield
-    finally:
-        os.kill(life, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

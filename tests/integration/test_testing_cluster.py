@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import redis
 from streamkit import InvalidArgument
 from streamkit._testing import forming
 from streamkit.testing import Cluster, ClusterNotReady, ServerNotStarted, redis_cluster
+from tests.integration.suspended import suspended
 
 PROGRAM = """
 from streamkit.testing import redis_cluster
@@ -71,12 +71,9 @@ def test_a_replica_takes_over_from_a_master_that_was_killed(
 
 def test_a_replica_takes_over_from_a_master_that_is_frozen(cluster: Cluster, tag: str) -> None:
     master = cluster.master_of(tag)
-    os.kill(master.pid, signal.SIGSTOP)
-    try:
+    with suspended(master.pid):
         assert cluster.master_of(tag) is not master
         assert master not in cluster.masters()
-    finally:
-        os.kill(master.pid, signal.SIGCONT)
     cluster.wait()
     assert cluster.replicas_of(cluster.master_of(tag)) == [master]
 

@@ -1,12 +1,9 @@
 # Generated from tests/integration/asyncio/_replays.py by tools/generate_sync.py: do not edit.
-"""What the tests of the replayer share: entries that hold a number, and a server that can be suspended."""
+"""What the tests of the replayer share: entries that hold a number."""
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -48,13 +45,3 @@ def write_many(client: redis.Redis, key: str, numbers: range) -> None:
     for number in numbers:
         pipeline.xadd(key, {"n": number})
     pipeline.execute()
-
-
-@contextmanager
-def suspended(pid: int) -> Iterator[None]:
-    """Suspend a process."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)

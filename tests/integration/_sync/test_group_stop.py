@@ -38,8 +38,8 @@ from tests.integration._sync._groups import (
 )
 from tests.integration._sync._readers import limited, told, write
 from tests.integration._sync._runtime import pause, running, until
-from tests.integration._sync.test_reader_stop import Frozen
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 LIMIT = 1.0
 RELEASED = "streamkit:released"
@@ -304,7 +304,7 @@ def test_stopped_while_the_server_does_not_answer_it_says_what_is_not_settled(na
     with redis_server() as url:
         with redis.Redis.from_url(url) as client:
             write(client, name, 1, 2)
-            frozen = Frozen((client.info("server"))["process_id"])
+            pid = (client.info("server"))["process_id"]
 
             def handle(delivery: Delivery[Fields]) -> None:
                 if delivery.value["n"] == "2":
@@ -315,7 +315,7 @@ def test_stopped_while_the_server_does_not_answer_it_says_what_is_not_settled(na
             consumer = GroupConsumer(client, name, GROUP, "a", min_idle_time=LEASE, observer=recorder)
             with consuming(consumer, work) as run:
                 until(lambda: len(work.tries) == 2)
-                with frozen:
+                with suspended(pid):
                     asked = time.monotonic()
                     consumer.stop()
                     seen_both.set()

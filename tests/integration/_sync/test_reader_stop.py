@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from tests.integration._sync._readers import SECONDS, collect, limited, read, sa
 from tests.integration._sync._runtime import pause, running, until
 from tests.integration.proxy import Proxy
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 ROOT = Path(__file__).parents[3]
 LIMIT = 1.0
@@ -135,30 +135,17 @@ def test_a_signal_in_the_body_lets_the_entry_in_hand_be_finished_and_saved(
     assert signal.getsignal(number) is former
 
 
-class Frozen:
-    """A server of one's own that can be suspended."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-
-    def __enter__(self) -> None:
-        os.kill(self._pid, signal.SIGSTOP)
-
-    def __exit__(self, *_: object) -> None:
-        os.kill(self._pid, signal.SIGCONT)
-
-
 @pytest.mark.steady
 def test_a_waiting_reader_ends_within_a_second_though_the_server_is_suspended(name: str) -> None:
     recorder = Recorder()
     with redis_server() as url:
         with redis.Redis.from_url(url) as client:
             ids = write(client, name, 1)
-            frozen = Frozen((client.info("server"))["process_id"])
+            pid = (client.info("server"))["process_id"]
             reader = CheckpointedReader(client, name, f"{name}:c", observer=recorder)
             with running(collect, reader, list[int](), stop=reader.stop) as run:
                 until(told(recorder, "on_waiting"))
-                with frozen:
+                with suspended(pid):
                     asked = time.monotonic()
                     reader.stop()
                     run.result()
@@ -174,13 +161,13 @@ def test_what_cannot_be_known_to_be_saved_is_told_and_not_lost(name: str) -> Non
     with redis_server() as url:
         with redis.Redis.from_url(url) as client:
             write(client, name, 1, 2, 3)
-            frozen = Frozen((client.info("server"))["process_id"])
+            pid = (client.info("server"))["process_id"]
             reader = CheckpointedReader(client, name, f"{name}:c", observer=recorder)
             with reader:
                 with ExitStack() as stack:
                     for entry in reader:
                         assert entry.value["n"] == "1"
-                        stack.enter_context(frozen)
+                        stack.enter_context(suspended(pid))
                         asked = time.monotonic()
                         reader.stop()
                     took = time.monotonic() - asked
@@ -220,11 +207,11 @@ def test_a_server_that_was_suspended_is_read_on_when_it_goes_on(name: str) -> No
     recorder, numbers = Recorder(), list[int]()
     with redis_server() as url:
         with redis.Redis.from_url(url) as client:
-            frozen = Frozen((client.info("server"))["process_id"])
+            pid = (client.info("server"))["process_id"]
             reader = CheckpointedReader(client, name, f"{name}:c", observer=recorder)
             with running(collect, reader, numbers, stop=reader.stop):
                 until(told(recorder, "on_waiting"))
-                with frozen:
+                with suspended(pid):
                     pause(0.3)
                 write(client, name, 1)
                 until(lambda: numbers == [1])

@@ -34,10 +34,11 @@ from streamkit._core.retry import Backoff
 from streamkit.testing import redis_server
 from tests.integration._sync._looking import ids, numbers
 from tests.integration._sync._readers import MONTH_OF_DAYS, key_of, midnight, raw, write
-from tests.integration._sync._replays import days_of, suspended, write_at, write_many
+from tests.integration._sync._replays import days_of, write_at, write_many
 from tests.integration._sync._runtime import running, until
 from tests.integration.proxy import Proxy
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 LIMIT = 1.0
 

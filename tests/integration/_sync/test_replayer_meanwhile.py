@@ -16,10 +16,11 @@ from streamkit import EntryId, Replayer, ServerUnavailable, stop_on_signals
 from streamkit._core.retry import Backoff
 from streamkit.testing import redis_server
 from tests.integration._sync._readers import key_of, midnight, raw, told, write
-from tests.integration._sync._replays import days_of, numbers_of, suspended, write_many
+from tests.integration._sync._replays import days_of, numbers_of, write_many
 from tests.integration._sync._runtime import running, until
 from tests.integration.proxy import Proxy
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 LIMIT = 1.0
 FIRST_PAGE = 100

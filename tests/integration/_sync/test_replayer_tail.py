@@ -30,10 +30,11 @@ from streamkit import (
 )
 from streamkit.testing import redis_server
 from tests.integration._sync._readers import SECONDS, key_of, midnight, raw, told, write
-from tests.integration._sync._replays import MOMENTS, Numbers, days_of, follow, suspended, write_at
+from tests.integration._sync._replays import MOMENTS, Numbers, days_of, follow, write_at
 from tests.integration._sync._runtime import pause, running, until
 from tests.integration.proxy import Proxy
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 LIMIT = 1.0
 

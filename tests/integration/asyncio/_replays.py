@@ -1,11 +1,8 @@
-"""What the tests of the replayer share: entries that hold a number, and a server that can be suspended."""
+"""What the tests of the replayer share: entries that hold a number."""
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import TypeAlias
 
@@ -47,13 +44,3 @@ async def write_many(client: redis.asyncio.Redis, key: str, numbers: range) -> N
     for number in numbers:
         pipeline.xadd(key, {"n": number})
     await pipeline.execute()
-
-
-@contextmanager
-def suspended(pid: int) -> Iterator[None]:
-    """Suspend a process."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +12,7 @@ import pytest
 from redis.asyncio import RedisCluster
 
 from streamkit.asyncio import CheckpointedReader, Delivery, GroupConsumer, Replayer, Stream
-from streamkit.testing import Cluster, Node
+from streamkit.testing import Cluster
 from tests.integration.asyncio._clusters import keys_apart
 from tests.integration.asyncio._groups import GROUP, Fields, Seen, consuming, settled
 from tests.integration.asyncio._readers import collect, numbers_in, write
@@ -22,6 +20,7 @@ from tests.integration.asyncio._replays import follow
 from tests.integration.asyncio._runtime import pause, running, until
 from tests.integration.asyncio._surviving import LONG, PATIENT, Work, at_work, other_master, replicated, rest
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 
 @pytest.fixture
@@ -171,7 +170,7 @@ async def test_a_node_that_is_frozen_is_tried_seldom(cluster: Cluster, nodes: An
         consumer = GroupConsumer(hasty, keys, GROUP, observer=recorder)
         async with consuming(consumer, seen):
             await until(lambda: len(seen.handled) == 3)
-            with unwatched(cluster), frozen(cluster.master_of(keys[0])):
+            with unwatched(cluster), suspended(cluster.master_of(keys[0]).pid):
                 await until(lambda: len(recorder.of("on_unavailable")) == 2)
                 for key in keys[1:]:
                     await write(nodes, key, 1)
@@ -204,7 +203,7 @@ async def test_what_was_fetched_from_a_frozen_node_keeps_nobody_waiting(
 
         async with running(consume, stop=consumer.stop):
             await until(lambda: len(handled) > 60)
-            with unwatched(cluster), frozen(cluster.master_of(keys[0])):
+            with unwatched(cluster), suspended(cluster.master_of(keys[0]).pid):
                 await pause(lease.total_seconds())
                 for n, key in enumerate(keys[1:], 1000):
                     await write(nodes, key, n)
@@ -228,16 +227,6 @@ def unwatched(cluster: Cluster) -> Iterator[None]:
 def _watch(cluster: Cluster, milliseconds: int) -> None:
     for node in cluster.nodes:
         node.call("CONFIG", "SET", "cluster-node-timeout", milliseconds)
-
-
-@contextmanager
-def frozen(node: Node) -> Iterator[None]:
-    """It takes connections, and answers nothing."""
-    os.kill(node.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(node.pid, signal.SIGCONT)
 
 
 # Moving slots -------------------------------------------------------------------------------------------------------
@@ -312,18 +301,15 @@ async def test_stop_is_heeded_while_a_node_is_down(
     ):
         await until(lambda: len(seen.handled) == 3 and read == [0])
         master = whole.master_of(keys[0])
-        if down == "killed":
-            whole.kill(master)
-        else:
-            os.kill(master.pid, signal.SIGSTOP)
-        try:
+        with ExitStack() as stack:
+            if down == "killed":
+                whole.kill(master)
+            else:
+                stack.enter_context(suspended(master.pid))
             await pause(0.4)
             began = time.monotonic()
             for loop in (consumer, reader, replayer):
                 loop.stop()
             await until(lambda: consuming_on.done and reading.done and following.done)
             assert time.monotonic() - began < limit
-        finally:
-            if down == "frozen":
-                os.kill(master.pid, signal.SIGCONT)
     whole.wait()

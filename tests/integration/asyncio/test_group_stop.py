@@ -37,8 +37,8 @@ from tests.integration.asyncio._groups import (
 )
 from tests.integration.asyncio._readers import limited, told, write
 from tests.integration.asyncio._runtime import pause, running, until
-from tests.integration.asyncio.test_reader_stop import Frozen
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 LIMIT = 1.0
 RELEASED = "streamkit:released"
@@ -307,7 +307,7 @@ async def test_stopped_while_the_server_does_not_answer_it_says_what_is_not_sett
     with redis_server() as url:
         async with redis.asyncio.Redis.from_url(url) as client:
             await write(client, name, 1, 2)
-            frozen = Frozen((await client.info("server"))["process_id"])
+            pid = (await client.info("server"))["process_id"]
 
             async def handle(delivery: Delivery[Fields]) -> None:
                 if delivery.value["n"] == "2":
@@ -318,7 +318,7 @@ async def test_stopped_while_the_server_does_not_answer_it_says_what_is_not_sett
             consumer = GroupConsumer(client, name, GROUP, "a", min_idle_time=LEASE, observer=recorder)
             async with consuming(consumer, work) as run:
                 await until(lambda: len(work.tries) == 2)
-                with frozen:
+                with suspended(pid):
                     asked = time.monotonic()
                     consumer.stop()
                     seen_both.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from tests.integration.asyncio._readers import SECONDS, collect, limited, read, 
 from tests.integration.asyncio._runtime import pause, running, until
 from tests.integration.proxy import Proxy
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 ROOT = Path(__file__).parents[3]
 LIMIT = 1.0
@@ -136,30 +136,17 @@ async def test_a_signal_in_the_body_lets_the_entry_in_hand_be_finished_and_saved
     assert signal.getsignal(number) is former
 
 
-class Frozen:
-    """A server of one's own that can be suspended."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-
-    def __enter__(self) -> None:
-        os.kill(self._pid, signal.SIGSTOP)
-
-    def __exit__(self, *_: object) -> None:
-        os.kill(self._pid, signal.SIGCONT)
-
-
 @pytest.mark.steady
 async def test_a_waiting_reader_ends_within_a_second_though_the_server_is_suspended(name: str) -> None:
     recorder = Recorder()
     with redis_server() as url:
         async with redis.asyncio.Redis.from_url(url) as client:
             ids = await write(client, name, 1)
-            frozen = Frozen((await client.info("server"))["process_id"])
+            pid = (await client.info("server"))["process_id"]
             reader = CheckpointedReader(client, name, f"{name}:c", observer=recorder)
             async with running(collect, reader, list[int](), stop=reader.stop) as run:
                 await until(told(recorder, "on_waiting"))
-                with frozen:
+                with suspended(pid):
                     asked = time.monotonic()
                     reader.stop()
                     await run.result()
@@ -175,13 +162,13 @@ async def test_what_cannot_be_known_to_be_saved_is_told_and_not_lost(name: str) 
     with redis_server() as url:
         async with redis.asyncio.Redis.from_url(url) as client:
             await write(client, name, 1, 2, 3)
-            frozen = Frozen((await client.info("server"))["process_id"])
+            pid = (await client.info("server"))["process_id"]
             reader = CheckpointedReader(client, name, f"{name}:c", observer=recorder)
             async with reader:
                 with ExitStack() as stack:
                     async for entry in reader:
                         assert entry.value["n"] == "1"
-                        stack.enter_context(frozen)
+                        stack.enter_context(suspended(pid))
                         asked = time.monotonic()
                         reader.stop()
                     took = time.monotonic() - asked
@@ -221,11 +208,11 @@ async def test_a_server_that_was_suspended_is_read_on_when_it_goes_on(name: str)
     recorder, numbers = Recorder(), list[int]()
     with redis_server() as url:
         async with redis.asyncio.Redis.from_url(url) as client:
-            frozen = Frozen((await client.info("server"))["process_id"])
+            pid = (await client.info("server"))["process_id"]
             reader = CheckpointedReader(client, name, f"{name}:c", observer=recorder)
             async with running(collect, reader, numbers, stop=reader.stop):
                 await until(told(recorder, "on_waiting"))
-                with frozen:
+                with suspended(pid):
                     await pause(0.3)
                 await write(client, name, 1)
                 await until(lambda: numbers == [1])

@@ -33,10 +33,11 @@ from streamkit.asyncio import (
 from streamkit.testing import redis_server
 from tests.integration.asyncio._looking import ids, numbers
 from tests.integration.asyncio._readers import MONTH_OF_DAYS, key_of, midnight, raw, write
-from tests.integration.asyncio._replays import days_of, suspended, write_at, write_many
+from tests.integration.asyncio._replays import days_of, write_at, write_many
 from tests.integration.asyncio._runtime import running, until
 from tests.integration.proxy import Proxy
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 LIMIT = 1.0
 

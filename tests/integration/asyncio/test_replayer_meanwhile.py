@@ -15,10 +15,11 @@ from streamkit._core.retry import Backoff
 from streamkit.asyncio import EntryId, Replayer, ServerUnavailable, stop_on_signals
 from streamkit.testing import redis_server
 from tests.integration.asyncio._readers import key_of, midnight, raw, told, write
-from tests.integration.asyncio._replays import days_of, numbers_of, suspended, write_many
+from tests.integration.asyncio._replays import days_of, numbers_of, write_many
 from tests.integration.asyncio._runtime import running, until
 from tests.integration.proxy import Proxy
 from tests.integration.recording import Recorder
+from tests.integration.suspended import suspended
 
 LIMIT = 1.0
 FIRST_PAGE = 100
