@@ -24,7 +24,7 @@ from streamkit.asyncio._runtime import (
     seeds,
 )
 from streamkit.asyncio.links import LOST, Known, Link, Ticket, Wire
-from streamkit.asyncio.pools import Pool, connect_timeout, connected, connected_at_last, patience_of
+from streamkit.asyncio.pools import Pool, connected, connected_at_last, patience_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -274,11 +274,12 @@ class ClusterPool(Pool):
         return ClusterLink(self.known, connect, self._remap)
 
     async def _own(self, address: Address, stopping: Stopping | None) -> Wire:
-        settings = self._at(address)
-        if address == self.known.failed:  # it is not to keep the others waiting
-            connection = await connected(self._connection_class, settings, connect_timeout(stopping))
-        else:
-            connection = await connected_at_last(self._connection_class, settings, stopping)
+        connection = await connected_at_last(
+            self._connection_class,
+            self._at(address),
+            stopping,
+            twice=address != self.known.failed,  # that one is not to keep the others waiting
+        )
         return Wire(connection, self.known, stopping, self.patience)
 
     def _at(self, address: Address) -> dict[str, Any]:

@@ -321,21 +321,23 @@ class DeadLetterQueue:
         self, keys: Sequence[str], chosen: Sequence[tuple[EntryId, str]]
     ) -> Mapping[str, Sequence[EntryId]]:
         """Which letters are meant, by key: two queues may have one of the same ID."""
-        alone, found = [entry_id for entry_id, key in chosen if not key], dict[str, set[EntryId]]()
+        alone = [entry_id for entry_id, key in chosen if not key]
+        if len(keys) == 1:
+            return places_of(chosen, {keys[0]: set(alone)})
+        found = dict[str, set[EntryId]]()
         for key in keys:
-            found[key] = set(alone) if len(keys) == 1 else set()
-            for at in range(0, len(alone) if len(keys) > 1 else 0, MOVES):
-                replies, _ = await self._insisting.call(
-                    *(commands.xrange(key, each, each, 1) for each in alone[at : at + MOVES]), doing=f"reading {key!r}"
-                )
-                found[key] |= {EntryId.parse(row[0]) for rows in replies for row in rows}
+            found[key] = {EntryId.parse(row[0]) async for rows in self._rows(key, alone) for row in rows}
         return places_of(chosen, found)
 
     async def _named(self, key: str, ids: Sequence[EntryId]) -> AsyncIterator[list[DeadLetter]]:
+        async for rows in self._rows(key, ids):
+            yield self._read(key, rows, Selection())
+
+    async def _rows(self, key: str, ids: Sequence[EntryId]) -> AsyncIterator[list[RawEntry]]:
         for at in range(0, len(ids), MOVES):
             asked = [commands.xrange(key, each, each, 1) for each in ids[at : at + MOVES]]
             replies, _ = await self._insisting.call(*asked, doing=f"reading {key!r}")
-            yield self._read(key, [row for rows in replies for row in rows], Selection())
+            yield [row for rows in replies for row in rows]
 
     def _read(self, key: str, rows: Sequence[RawEntry], selection: Selection) -> list[DeadLetter]:
         letters: list[DeadLetter] = []

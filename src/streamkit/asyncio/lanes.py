@@ -166,8 +166,9 @@ class Courses:
         found = list(groups.values())
         self._turn = (self._turn + 1) % len(found)
         found = found[self._turn :] + found[: self._turn]
-        last = {self._server.node_of(lanes[0].key): lanes for lanes in found}
-        return [(lanes, last[self._server.node_of(lanes[0].key)] is lanes) for lanes in found]
+        nodes = [self._server.node_of(lanes[0].key) for lanes in found]
+        last = {node: at for at, node in enumerate(nodes)}
+        return [(lanes, last[node] == at) for at, (lanes, node) in enumerate(zip(found, nodes, strict=True))]
 
     def next_lane(self) -> Lane | None:
         """The lane to read next: sources in turn, of each the oldest that may have something."""

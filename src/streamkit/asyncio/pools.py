@@ -125,14 +125,14 @@ def connect_timeout(stopping: Stopping | None) -> float:
 
 
 async def connected_at_last(
-    connection_class: Any, client_settings: Mapping[str, Any], stopping: Stopping | None
+    connection_class: Any, client_settings: Mapping[str, Any], stopping: Stopping | None, *, twice: bool = True
 ) -> Connection:
     """The same, tried twice if it takes too long: a step is short for `stop`, and any machine stands still for once."""
     try:
         return await connected(connection_class, client_settings, connect_timeout(stopping))
     except ServerUnavailable as error:
         late = isinstance(error.__cause__, (exceptions.TimeoutError, TimeoutError))
-        if not late or (stopping is not None and stopping.requested):
+        if not (twice and late) or (stopping is not None and stopping.requested):
             raise
     return await connected(connection_class, client_settings, connect_timeout(stopping))
 
