@@ -8,6 +8,9 @@ from typing import Any
 
 from streamkit.testing import Cluster, Node
 
+# The last two: a key that expires is dropped on replicas by a command.
+AMONG_NODES = ("info", "ping", "replconf", "psync", "cluster|nodes", "cluster|info", "cluster|myid", "del", "unlink")
+
 
 def key_on(cluster: Cluster, node: Node, word: str) -> str:
     """A key that begins with this word and lies on this node."""
@@ -52,7 +55,7 @@ def since(cluster: Cluster, before: dict[Node, Counter[str]]) -> dict[Node, Coun
     found = dict[Node, Counter[str]]()
     for node, calls in calls_of(cluster).items():
         asked = calls - before[node]
-        for name in ("info", "ping", "replconf", "psync", "cluster|nodes", "cluster|info", "cluster|myid"):
+        for name in AMONG_NODES:
             del asked[name]
         if asked:
             found[node] = asked
