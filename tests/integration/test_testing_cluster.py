@@ -18,8 +18,10 @@ from streamkit.testing import Cluster, ClusterNotReady, ServerNotStarted, redis_
 from tests.integration.suspended import suspended
 
 PROGRAM = """
+import signal
 from streamkit.testing import redis_cluster
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run behind a terminal, it is ignored
 with redis_cluster(masters=1, replicas=0) as cluster:
     print(*(node.pid for node in cluster.nodes), flush=True)
     input()
