@@ -578,7 +578,8 @@ async def test_a_second_consumer_gets_its_share_of_slow_work_promptly(
     async def slowly(_: Delivery[Fields]) -> None:
         await pause(0.05)
 
-    total = 50 * concurrency
+    # Enough for both, though the other takes half a second to begin, and what is held then stays with the one.
+    total = 80 * concurrency
     await write(client, name, *range(total))
     ones, others = Seen(slowly), Seen(slowly)
     one = consumer_of(client, name, "one", count=100)
