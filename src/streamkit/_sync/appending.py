@@ -230,8 +230,12 @@ class Delivery:
         packed = sent.chunk.pack(sent.guard, known=self._link.knows(APPEND, sent.chunk.target.key))
         self._sizer.packed(sent.chunk, packed)
         sent.since = sent.since or time.monotonic()
-        sent.ticket = self._link.prepare_packed([packed], key=sent.chunk.target.key)
-        self._link.flush()
+        ticket = self._link.prepare_packed([packed], key=sent.chunk.target.key)
+        try:
+            self._link.flush()
+        finally:
+            if ticket.sent:  # else the node could not even be connected to
+                sent.ticket = ticket
 
     def _give_back(self) -> None:
         if self._borrowed is not None:

@@ -66,6 +66,11 @@ class ClusterTicket(Ticket):
     def complete(self) -> bool:
         return all(part.ticket is not None and part.ticket.complete for part in self.parts)
 
+    @property
+    @override
+    def sent(self) -> bool:
+        return any(part.ticket is not None for part in self.parts)
+
 
 class ClusterLink(Link):
     """Links to the nodes of a cluster, made as they are needed.
@@ -86,11 +91,6 @@ class ClusterLink(Link):
         self._unsent: list[_Part] = []
         self._home: Address | None = None
         """Where commands without a key go: to the node that was asked last."""
-
-    @property
-    @override
-    def clean(self) -> bool:
-        return not self._unsent and all(wire.clean for wire in self.wires.values())
 
     @override
     def _node_of(self, key: str) -> Address | None:

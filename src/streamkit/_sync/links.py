@@ -69,6 +69,11 @@ class Ticket:
         """Whether every reply was read."""
         return len(self.replies) == self.due
 
+    @property
+    def sent(self) -> bool:
+        """Whether any of it may have been written, once it was flushed."""
+        return True
+
 
 class Link(ABC):
     """A way to a server, or to the nodes of a cluster: commands are queued, written together, replies collected."""
@@ -83,11 +88,6 @@ class Link(ABC):
     @abstractmethod
     def _node_of(self, key: str) -> Address | None:
         """Which node of a cluster has the key; None: there is only one server."""
-
-    @property
-    @abstractmethod
-    def clean(self) -> bool:
-        """Whether every reply was collected, so that others may use the connection."""
 
     def prepare(self, *batch: Command, text: bool = False) -> Ticket:
         """Queue commands to be written by the next flush; ``text``: the last reply is wanted as str, not bytes."""
@@ -153,8 +153,8 @@ class Wire(Link):
         """Why it is of no use any more: redis-py would connect anew, and replies would go to the wrong tickets."""
 
     @property
-    @override
     def clean(self) -> bool:
+        """Whether every reply was collected, so that others may use the connection."""
         return not self._owed and not self._unsent
 
     @override

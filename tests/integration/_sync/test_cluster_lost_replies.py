@@ -32,7 +32,7 @@ from streamkit._core.retry import Backoff
 from streamkit.testing import Cluster, Node
 from tests.integration._sync._clusters import keys_apart
 from tests.integration._sync._failing import consumer_of
-from tests.integration._sync._groups import Fields, pending_in, settled
+from tests.integration._sync._groups import GROUP, Fields, pending_in, settled
 from tests.integration._sync._jobs import Sum
 from tests.integration._sync._readers import midnight, numbers_in
 from tests.integration._sync._replays import days_of
@@ -283,6 +283,8 @@ def moved(cluster: Cluster, key: str, kind: str) -> Iterator[tuple[Node, Node]]:
 REDIRECTS = pytest.mark.parametrize("kind", ["MOVED", "ASK"])
 
 
+# A node that is held up may refuse for a moment, or be replaced: what was cut then is no append.
+@pytest.mark.steady
 @pytest.mark.parametrize(
     ("way", "kind"),
     # What is remembered of a new name is a new key, which the node that a slot moves to refuses until the move is over.
@@ -371,3 +373,31 @@ def test_a_group_whose_steps_were_redirected_and_whose_replies_are_lost_then_emi
     assert numbers_in(nodes, out) == [*range(100)]
     assert pending_in(nodes, word) == []
     assert recorder.of("on_lease_lost") == []
+
+
+@pytest.mark.parametrize("fault", FAULTS[:2])
+def test_an_own_loop_whose_group_is_made_anew_in_a_lost_call_comes_back_to_its_key(
+    proxied: Proxied, shaky: Any, nodes: Any, word: str, fault: str
+) -> None:
+    first, second, _ = keys_apart(proxied.cluster, word)
+    recorder, found = Recorder(), list[tuple[str, str]]()
+    with consumer_of(shaky, [first, second], recorder) as consumer:
+
+        def read_all() -> bool:
+            deliveries = consumer.read()
+            found.extend((each.stream, each.value["n"]) for each in deliveries)
+            consumer.ack(*deliveries)
+            return len(found) == 2
+
+        assert read_all() is False
+        nodes.xgroup_destroy(first, GROUP)
+        for n, key in enumerate((first, second)):
+            nodes.xadd(key, {"n": n})
+        getattr(proxied.of(first), fault)(matching=b"XGROUP")
+        until(read_all)
+        assert consumer.read() == []
+    assert proxied.cuts == 1
+    assert sorted(found) == sorted([(first, "0"), (second, "1")])
+    # Only the one node was left alone for a while.
+    assert [error.node is not None for error, _, _ in recorder.of("on_unavailable")] == [True]
+    assert pending_in(nodes, first) == pending_in(nodes, second) == []

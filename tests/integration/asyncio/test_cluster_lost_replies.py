@@ -31,7 +31,7 @@ from streamkit.asyncio import (
 from streamkit.testing import Cluster, Node
 from tests.integration.asyncio._clusters import keys_apart
 from tests.integration.asyncio._failing import consumer_of
-from tests.integration.asyncio._groups import Fields, pending_in, settled
+from tests.integration.asyncio._groups import GROUP, Fields, pending_in, settled
 from tests.integration.asyncio._jobs import Sum
 from tests.integration.asyncio._readers import midnight, numbers_in
 from tests.integration.asyncio._replays import days_of
@@ -282,6 +282,8 @@ def moved(cluster: Cluster, key: str, kind: str) -> Iterator[tuple[Node, Node]]:
 REDIRECTS = pytest.mark.parametrize("kind", ["MOVED", "ASK"])
 
 
+# A node that is held up may refuse for a moment, or be replaced: what was cut then is no append.
+@pytest.mark.steady
 @pytest.mark.parametrize(
     ("way", "kind"),
     # What is remembered of a new name is a new key, which the node that a slot moves to refuses until the move is over.
@@ -370,3 +372,31 @@ async def test_a_group_whose_steps_were_redirected_and_whose_replies_are_lost_th
     assert await numbers_in(nodes, out) == [*range(100)]
     assert await pending_in(nodes, word) == []
     assert recorder.of("on_lease_lost") == []
+
+
+@pytest.mark.parametrize("fault", FAULTS[:2])
+async def test_an_own_loop_whose_group_is_made_anew_in_a_lost_call_comes_back_to_its_key(
+    proxied: Proxied, shaky: Any, nodes: Any, word: str, fault: str
+) -> None:
+    first, second, _ = keys_apart(proxied.cluster, word)
+    recorder, found = Recorder(), list[tuple[str, str]]()
+    async with consumer_of(shaky, [first, second], recorder) as consumer:
+
+        async def read_all() -> bool:
+            deliveries = await consumer.read()
+            found.extend((each.stream, each.value["n"]) for each in deliveries)
+            await consumer.ack(*deliveries)
+            return len(found) == 2
+
+        assert await read_all() is False
+        await nodes.xgroup_destroy(first, GROUP)
+        for n, key in enumerate((first, second)):
+            await nodes.xadd(key, {"n": n})
+        getattr(proxied.of(first), fault)(matching=b"XGROUP")
+        await until(read_all)
+        assert await consumer.read() == []
+    assert proxied.cuts == 1
+    assert sorted(found) == sorted([(first, "0"), (second, "1")])
+    # Only the one node was left alone for a while.
+    assert [error.node is not None for error, _, _ in recorder.of("on_unavailable")] == [True]
+    assert await pending_in(nodes, first) == await pending_in(nodes, second) == []

@@ -77,6 +77,16 @@ def to_a_counter(word: str) -> Any:
     return use
 
 
+async def test_what_belongs_to_another_server_is_refused_with_both_addresses(
+    client: redis.asyncio.Redis, nodes: Any, word: str
+) -> None:
+    here, there = "a client of 127.0.0.1:", "the cluster of 127.0.0.1:"
+    with pytest.raises(InvalidArgument, match=f"the source '{word}' belongs to {here}.*, not of {there}.*, 127"):
+        CheckpointedReader(nodes, Stream(client, word), f"{word}:state")
+    with pytest.raises(InvalidArgument, match=f"the source '{word}' belongs to a client of {there}.*, not of 127"):
+        CheckpointedReader(client, Stream(nodes, word), f"{word}:state")
+
+
 async def test_a_readers_steps_touch_the_slot_of_its_checkpoint(nodes: Any, word: str) -> None:
     state = f"{word}:state"
     with refused(f"emit to '{word}:out'", state, f"{word}:out"):
