@@ -6,7 +6,7 @@ import inspect
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, cast
 
 import redis
@@ -210,6 +210,12 @@ class Background:
         if self._thread is not None:
             thread, self._thread = self._thread, None
             thread.join()
+
+
+def join_all(works: Sequence[Background]) -> None:
+    """Wait for the end of all; an interruption leaves them alone, since threads cannot be cancelled."""
+    for each in works:
+        each.join()
 
 
 class Workers(Generic[T]):

@@ -20,7 +20,7 @@ from streamkit._core.scripts import SHARE
 from streamkit._core.sharding import require_name, shard_key
 from streamkit._core.sharing import Share, read_share, share_arguments
 from streamkit._core.times import require_positive, span_ms
-from streamkit._sync._runtime import Background, Client, Stopping, refuse_result
+from streamkit._sync._runtime import Background, Client, Stopping, join_all, refuse_result
 from streamkit._sync.connections import Server
 from streamkit._sync.group_consumer import default_consumer
 from streamkit._sync.lines import Line
@@ -273,8 +273,7 @@ class ShardedReader(Generic[T, S]):
         try:
             for held in self._held.values():
                 held.stop()
-            for held in self._held.values():
-                held.background.join()
+            join_all([held.background for held in self._held.values()])
             with suppress(ServerError):  # they are free when the lease is over
                 self._share(leave=True)
         finally:

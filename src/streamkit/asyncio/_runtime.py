@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, cast
 
 import redis
@@ -293,18 +293,36 @@ class Background:
             self._cancelled = self._task.cancel()
 
     async def join(self) -> None:
-        """Wait for its end."""
-        if self._task is not None:
-            task, self._task = self._task, None
+        """Wait for its end, however often this is cancelled meanwhile: nothing goes on behind it."""
+        if self._task is None:
+            return
+        task, self._task = self._task, None
+        cancelled: asyncio.CancelledError | None = None
+        while not task.done():
             try:
                 await asyncio.wait([task])
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
                 # Not left to that task, which may be ending just now, and would swallow it.
+                cancelled = error
                 task.cancel()
-                await asyncio.wait([task])
-                raise
-            if not self._cancelled:
-                await task
+        if cancelled is not None:
+            raise cancelled
+        if not self._cancelled:
+            await task
+
+
+async def join_all(works: Sequence[Background]) -> None:
+    """Wait for the end of all; if this is cancelled, all of them are, and it ends when they have."""
+    cancelled: asyncio.CancelledError | None = None
+    for each in works:
+        try:
+            await each.join()
+        except asyncio.CancelledError as error:
+            cancelled = error
+            for other in works:
+                other.cancel()
+    if cancelled is not None:
+        raise cancelled
 
 
 class Workers(Generic[T]):

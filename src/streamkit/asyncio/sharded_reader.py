@@ -19,7 +19,7 @@ from streamkit._core.scripts import SHARE
 from streamkit._core.sharding import require_name, shard_key
 from streamkit._core.sharing import Share, read_share, share_arguments
 from streamkit._core.times import require_positive, span_ms
-from streamkit.asyncio._runtime import Background, Client, Stopping, refuse_result
+from streamkit.asyncio._runtime import Background, Client, Stopping, join_all, refuse_result
 from streamkit.asyncio.connections import Server
 from streamkit.asyncio.group_consumer import default_consumer
 from streamkit.asyncio.lines import Line
@@ -274,8 +274,7 @@ class ShardedReader(Generic[T, S]):
         try:
             for held in self._held.values():
                 held.stop()
-            for held in self._held.values():
-                await held.background.join()
+            await join_all([held.background for held in self._held.values()])
             with suppress(ServerError):  # they are free when the lease is over
                 await self._share(leave=True)
         finally:

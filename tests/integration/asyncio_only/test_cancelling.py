@@ -13,7 +13,8 @@ import redis.asyncio
 
 from streamkit.asyncio import CappedStream, CheckpointedReader, DeadLetterQueue, GroupConsumer, Replayer
 from tests.integration.asyncio._groups import GROUP
-from tests.integration.asyncio._runtime import DEADLINE
+from tests.integration.asyncio._runtime import DEADLINE, running, until
+from tests.integration.proxy import Proxy
 
 TIMES = 60
 LONGEST = 0.002
@@ -99,3 +100,25 @@ async def test_a_cancelled_call_ends_at_once(redis_url: str, name: str, name_of_
         words = [f"{n}".encode() for n in range(CONNECTIONS)]
         plain: Any = client
         assert await asyncio.gather(*[plain.echo(word) for word in words]) == words
+
+
+async def test_cancelled_while_it_connects_it_leaves_no_connection_behind(redis_url: str, name: str) -> None:
+    with Proxy(redis_url) as proxy:
+        async with redis.asyncio.Redis.from_url(proxy.url) as client:
+            reader = CheckpointedReader(client, name, f"{name}:checkpoint")
+            assert await reader.saved() is None
+            await client.connection_pool.disconnect()
+            await until(lambda: proxy.connections == 0)
+
+            async def enter() -> None:
+                async with reader:
+                    pass
+
+            # Connections are taken, and never answered.
+            proxy.hang()
+            async with running(enter) as run:
+                await until(lambda: proxy.connections > 0)
+                await run.interrupt()
+            proxy.resume()
+            await until(lambda: proxy.connections == 0)
+            await enter()

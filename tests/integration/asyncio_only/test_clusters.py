@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import redis.asyncio
 
 from streamkit.asyncio import CheckpointedReader, ServerUnavailable, Stream
-from streamkit.testing import Cluster
+from streamkit.testing import Cluster, Node, redis_server
 from tests.integration.asyncio._clusters import keys_apart
+from tests.integration.asyncio._readers import numbers_in
+from tests.integration.asyncio._runtime import until
 
 
 async def test_no_node_at_all_is_an_error_of_ours(word: str) -> None:
@@ -18,6 +22,41 @@ async def test_no_node_at_all_is_an_error_of_ours(word: str) -> None:
         async with CheckpointedReader(away, word, f"{word}:state"):
             pass
     await away.aclose()
+
+
+async def test_a_cluster_that_is_not_formed_yet_is_named_as_such(word: str) -> None:
+    with redis_server(settings={"cluster-enabled": "yes"}) as url:
+        client = redis.asyncio.RedisCluster.from_url(url)
+        with pytest.raises(ServerUnavailable, match="no node of the cluster says which slots it serves; wait for it"):
+            async with CheckpointedReader(client, word, f"{word}:state"):
+                pass
+        await client.aclose()
+
+
+async def test_a_client_that_looks_for_its_nodes_anew_amid_an_append_neither_loses_nor_doubles(
+    cluster: Cluster, word: str
+) -> None:
+    async with redis.asyncio.RedisCluster.from_url(cluster.url, client_name=word) as client:
+
+        async def values() -> AsyncIterator[dict[str, int]]:
+            for n in range(3000):
+                if n == 1500:
+                    # As redis-py does by itself when a command of another task fails.
+                    await client.aclose()
+                    assert await client.initialize() is client
+                yield {"n": n}
+
+        assert await Stream(client, word).append_many(values()) == 3000
+        plain: Any = client
+        assert await numbers_in(plain, word) == [*range(3000)]
+    # Nor is a connection left that nobody closes.
+    await until(lambda: not any(named(node, word) for node in cluster.masters()))
+
+
+def named(node: Node, name: str) -> bool:
+    """Whether a client of this name is connected."""
+    clients: Any = node.call("CLIENT", "LIST")
+    return f" name={name} ".encode() in clients
 
 
 @pytest.mark.steady

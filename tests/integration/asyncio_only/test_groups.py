@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 import redis.asyncio
 
 from streamkit.asyncio import Delivery, GroupConsumer, JsonCodec, Stream
-from tests.integration.asyncio._groups import GROUP, LEASE, Batches, Seen, consumers_in, consuming, pending_in
+from tests.integration.asyncio._groups import GROUP, LEASE, Batches, Seen, consumers_in, consuming, pending_in, settled
+from tests.integration.asyncio._readers import write
 from tests.integration.asyncio._runtime import until
 from tests.integration.recording import Recorder
 
@@ -106,3 +109,29 @@ async def test_a_cancelled_ack_is_owed_and_goes_with_the_next_step(client: redis
         await consumer.ack(three, four)
         assert await pending_in(client, name) == []
         assert await client.xlen(f"{name}:out") == 1
+
+
+@pytest.mark.parametrize("taken", [False, True])
+async def test_what_waited_behind_a_handler_that_blocks_the_event_loop_is_not_begun_stale(
+    redis_url: str, client: redis.asyncio.Redis, name: str, *, taken: bool
+) -> None:
+    lease, ids = timedelta(seconds=0.5), await write(client, name, 1, 2, 3)
+    recorder = Recorder()
+    with redis.Redis.from_url(redis_url) as peer:
+
+        async def block(delivery: Delivery[Any]) -> None:
+            if delivery.value["n"] == "1":
+                # Nothing else runs, no heartbeat either; meanwhile a peer may find the one beside it abandoned.
+                time.sleep(0.9 * lease.total_seconds())  # noqa: ASYNC251 - its subject
+                if taken:
+                    peer.xclaim(name, GROUP, "peer", 0, [str(ids[1])])
+                    peer.xack(name, GROUP, str(ids[1]))
+
+        seen = Seen(block)
+        consumer = GroupConsumer(client, name, GROUP, "one", min_idle_time=lease, observer=recorder)
+        task = asyncio.create_task(consumer.run(seen, concurrency=2))
+        await until(settled(client, name))
+        consumer.stop()
+        await task
+    assert sorted(seen.tries) == [(1, 1), (3, 1)] if taken else [(1, 1), (2, 1), (3, 1)]
+    assert recorder.of("on_retry") == recorder.of("on_buried") == []

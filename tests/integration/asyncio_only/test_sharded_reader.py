@@ -63,3 +63,42 @@ async def test_cancelled_at_any_moment_it_can_be_used_again(client: redis.asynci
     await fill(stream, range(10))
     async with running(member.run, adding, stop=member.stop):
         await until(lambda: sum(map(len, adding.seen.values())) == 10)
+
+
+async def test_a_member_that_is_cancelled_again_and_again_ends_with_its_handlers_and_can_be_used_again(
+    client: redis.asyncio.Redis, name: str
+) -> None:
+    stream, adding = sharded(client, name), Adding(client, name)
+    begun, tidying, ended, go_on = list[str](), list[str](), list[str](), asyncio.Event()
+    await fill(stream, range(100))
+    member = member_of(client, stream, "a", adding)
+
+    async def tidy() -> None:
+        while not go_on.is_set():
+            with suppress(asyncio.CancelledError):
+                await go_on.wait()
+
+    async def handle(entry: Any, reader: Any) -> None:
+        del reader
+        begun.append(entry.stream)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            tidying.append(entry.stream)
+            await tidy()
+            ended.append(entry.stream)
+
+    task = asyncio.create_task(member.run(handle))
+    await until(lambda: len(begun) == 4)
+    task.cancel()
+    await until(lambda: len(tidying) == 4)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert sorted(ended) == sorted(begun)  # nothing goes on behind it
+    async with running(member.run, adding, stop=member.stop):
+        await until(lambda: len(adding.seen) == 4)
