@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from streamkit._sync.links import Link, Ticket
 
 
+NEEDED = "hash (a checkpoint)"
+
+
 class Rewound(Exception):
     """The hash was deleted or rolled back under its reader."""
 
@@ -102,7 +105,7 @@ class Keeper(Generic[S]):
             raise refused(error, self._doing, self.checkpoint) from error
         word = text(status)
         if word == "TYPE":
-            raise WrongKeyType(self.checkpoint, text(rest[0]), "hash (a checkpoint)")
+            raise WrongKeyType(self.checkpoint, text(rest[0]), NEEDED)
         if word == "CONFLICT":
             raise CheckpointConflict(self.checkpoint)
         if word == "EMPTY":
@@ -142,7 +145,7 @@ class Keeper(Generic[S]):
             self.settle(link)
             return
         if isinstance(reply, Exception):
-            raise refused(reply, self._doing, self.checkpoint)
+            raise self._refused(reply)
         outcome = step.outcome(reply)
         if outcome == "CONFLICT":
             raise CheckpointConflict(self.checkpoint)
@@ -168,12 +171,16 @@ class Keeper(Generic[S]):
     def judge(self, reply: Reply) -> None:
         """Raise CheckpointConflict or Rewound if the hash is not ours any more."""
         if isinstance(reply, Exception):
-            raise refused(reply, self._doing, self.checkpoint)
+            raise self._refused(reply)
         verdict = judge_fence(reply, self._session)
         if verdict == "CONFLICT":
             raise CheckpointConflict(self.checkpoint)
         if verdict == "REWOUND":
             raise Rewound
+
+    def _refused(self, reply: Exception) -> Exception:
+        error = refused(reply, self._doing, self.checkpoint)
+        return WrongKeyType(self.checkpoint, error.found, NEEDED) if isinstance(error, WrongKeyType) else error
 
     def _send(self, link: Link) -> None:
         assert self._step is not None  # noqa: S101 - prepare() set it

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 import streamkit._sync.appending
-from streamkit import CappedStream, PartitionedStream, ServerUnavailable, Stream
+from streamkit import CappedStream, CheckpointedReader, PartitionedStream, ServerUnavailable, Stream
 from streamkit._core import appends
 from streamkit._core.retry import Backoff
 from streamkit.testing import redis_server
@@ -155,6 +155,30 @@ def test_a_server_busy_with_anothers_script_is_waited_for() -> None:
                         plain.script_kill()
                     assert appending.result() == 99
             assert numbers(client, "s") == list(range(100))
+
+
+def test_a_new_client_of_a_server_that_is_busy_is_told_so_and_is_good_afterwards() -> None:
+    with redis_server(settings={"busy-reply-threshold": "20"}) as url, redis.Redis.from_url(url) as plain:
+        with redis.Redis.from_url(url) as other, redis.Redis.from_url(url) as client:
+
+            def hog() -> None:
+                with pytest.raises(redis.ResponseError, match="killed"):
+                    other.eval("while true do end", 0)
+
+            def busy() -> bool:
+                try:
+                    plain.ping()
+                except redis.ResponseError:
+                    return True
+                return False
+
+            with running(hog):
+                until(busy)
+                for call in (Stream(client, "s").length, CheckpointedReader(client, "s", "c").saved):
+                    with pytest.raises(ServerUnavailable, match=r"refuses for now while asking for INFO: .*[Bb]usy"):
+                        call()
+                plain.script_kill()
+            assert Stream(client, "s").length() == 0
 
 
 @pytest.mark.parametrize("kind", ["stream", "timed"])

@@ -13,7 +13,7 @@ import redis.asyncio
 import streamkit.asyncio.appending
 from streamkit._core import appends
 from streamkit._core.retry import Backoff
-from streamkit.asyncio import CappedStream, PartitionedStream, ServerUnavailable, Stream
+from streamkit.asyncio import CappedStream, CheckpointedReader, PartitionedStream, ServerUnavailable, Stream
 from streamkit.testing import redis_server
 from tests.integration.asyncio._looking import numbers
 from tests.integration.asyncio._runtime import running, until
@@ -154,6 +154,30 @@ async def test_a_server_busy_with_anothers_script_is_waited_for() -> None:
                         plain.script_kill()
                     assert await appending.result() == 99
             assert await numbers(client, "s") == list(range(100))
+
+
+async def test_a_new_client_of_a_server_that_is_busy_is_told_so_and_is_good_afterwards() -> None:
+    with redis_server(settings={"busy-reply-threshold": "20"}) as url, redis.Redis.from_url(url) as plain:
+        async with redis.asyncio.Redis.from_url(url) as other, redis.asyncio.Redis.from_url(url) as client:
+
+            async def hog() -> None:
+                with pytest.raises(redis.ResponseError, match="killed"):
+                    await other.eval("while true do end", 0)
+
+            def busy() -> bool:
+                try:
+                    plain.ping()
+                except redis.ResponseError:
+                    return True
+                return False
+
+            async with running(hog):
+                await until(busy)
+                for call in (Stream(client, "s").length, CheckpointedReader(client, "s", "c").saved):
+                    with pytest.raises(ServerUnavailable, match=r"refuses for now while asking for INFO: .*[Bb]usy"):
+                        await call()
+                plain.script_kill()
+            assert await Stream(client, "s").length() == 0
 
 
 @pytest.mark.parametrize("kind", ["stream", "timed"])
