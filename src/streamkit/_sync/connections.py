@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -17,11 +18,12 @@ from streamkit._core.replies import Reply, ServerFacts, server_facts
 from streamkit._core.slots import require_one_slot, slot_of
 from streamkit._sync._runtime import CLIENT, CLUSTER, HALF, OTHER_CLIENTS, OTHER_HALF, Client, Stopping
 from streamkit._sync.clusters import ClusterPool
+from streamkit._sync.keeping import Refused
 from streamkit._sync.links import Known
 from streamkit._sync.pools import Pool, ServerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from streamkit._core.protocol import Command, Scalar
@@ -109,6 +111,17 @@ class Server:
     def borrow(self, stopping: Stopping | None = None) -> AbstractContextManager[Link]:
         """A link over the client's connections; see `Pool.borrow`."""
         return self._pool.borrow(stopping)
+
+    @contextmanager
+    def visit(self) -> Iterator[Link]:
+        """The same for a call outside of any loop: nobody waits, so a refusal is raised as a typed error."""
+        with self.borrow() as link:
+            try:
+                yield link
+            except Refused as refusal:
+                if refusal.moved:  # behind the same name there may be another master by now
+                    link.close()
+                raise refusal.error from None
 
     def open(self, stopping: Stopping) -> Link:
         """A link for a loop to keep; see `Pool.open`."""

@@ -108,18 +108,19 @@ class Consuming:
         if facts.eviction_policy not in {"noeviction", "unknown"}:
             self.observer.on_eviction_policy(facts.eviction_policy)
         self.taking.restart()
-        while True:
-            try:
-                self.courses.join(self.line.link())
-            except Refused as refusal:
-                if self.stopping.requested:
-                    raise refusal.error from None
-                self.line.pause(refusal.error, lost=refusal.moved)
-            except BaseException:
-                self.line.close()
-                raise
-            else:
-                break
+        try:
+            while True:
+                try:
+                    self.courses.join(self.line.link())
+                except Refused as refusal:
+                    if self.stopping.requested:
+                        raise refusal.error from None
+                    self.line.pause(refusal.error, lost=refusal.moved)
+                else:
+                    break
+        except BaseException:
+            self.line.close()
+            raise
         self.leases.start()
 
     def give_back(self, unfinished: Sequence[Batch]) -> None:

@@ -350,7 +350,7 @@ class GroupConsumer(Generic[T]):
         """
         total = 0
         for lane in self._lanes():
-            with self._server.borrow() as link:
+            with self._server.visit() as link:
                 lag = lag_of(link, lane)
             if lag is None:
                 return None
@@ -490,7 +490,7 @@ class GroupConsumer(Generic[T]):
     def _lanes(self) -> list[Lane]:
         """The keys there are at the moment; no group is made for looking."""
         self._server.facts()
-        with self._server.borrow() as link:
+        with self._server.visit() as link:
             return self._courses().existing(link)
 
 

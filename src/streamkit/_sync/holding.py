@@ -5,22 +5,17 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
-
-from redis.exceptions import ResponseError
 
 from streamkit._core.members import PAGE
 from streamkit._core.replies import text
 from streamkit._core.scripts import HOLD, REST
 from streamkit._core.times import span_ms
 from streamkit._sync.keeping import Refused
-from streamkit._sync.lanes import GroupMissing, group_checked
+from streamkit._sync.lanes import GroupMissing
 
 if TYPE_CHECKING:
     from streamkit._core.observers import Observer
-    from streamkit._core.replies import Reply
-    from streamkit._core.scripts import Script
     from streamkit._sync.joining import Joining
     from streamkit._sync.lanes import Courses, Lane
     from streamkit._sync.links import Link
@@ -90,13 +85,13 @@ class Holding:
         assert lane.partition is not None  # noqa: S101 - only partitions expire by themselves
         retention = span_ms(joining.partitioning.retention)
         arguments = (lane.partition.end, retention, self._max_hold_ms, int(_margin(joining) * 1000))
-        reply = self._run(link, lane, HOLD, arguments)
+        reply = lane.run(link, HOLD, arguments)
         return text(reply[0])
 
     def _bury_rest(self, link: Link, lane: Lane) -> int:
         total = 0
         while True:
-            dropped, buried = self._run(link, lane, REST, (PAGE,))
+            dropped, buried = lane.run(link, REST, (PAGE,))
             if dropped:
                 self._observer.on_letters_dropped(lane.member.letters, dropped)
             if not buried:
@@ -105,13 +100,6 @@ class Holding:
         if total:
             self._observer.on_expired_rest(lane.key, lane.member.group, total)
         return total
-
-    @staticmethod
-    def _run(link: Link, lane: Lane, script: Script, arguments: tuple[int, ...]) -> Reply:
-        try:
-            return link.run(script, partial(lane.member.call, script, arguments))
-        except ResponseError as error:
-            return group_checked(lane, error)
 
 
 def _margin(joining: Joining) -> float:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from streamkit._core.observers import Observer
     from streamkit._core.periods import Partition
     from streamkit._core.replies import Reply
+    from streamkit._core.scripts import Script
     from streamkit._sync.connections import Server
     from streamkit._sync.joining import Joining
     from streamkit._sync.links import Link
@@ -86,9 +87,16 @@ class Lane:
         """The key."""
         return self.member.stream
 
+    def run(self, link: Link, script: Script, arguments: tuple[Any, ...]) -> Reply:
+        """The reply to a script about this lane; raises what `group_checked` does."""
+        try:
+            return link.run(script, partial(self.member.call, script, arguments))
+        except ResponseError as error:
+            return group_checked(self, error)
+
     def beat_once(self, entry_id: str) -> tuple[list[str], list[str]]:
         """A heartbeat for one entry, on a borrowed connection: what is lost, and what is gone."""
-        with self.server.borrow() as link:
+        with self.server.visit() as link:
             try:
                 reply = link.run(BEAT, partial(self.member.call, BEAT, beat_arguments([entry_id])))
             except ResponseError as error:

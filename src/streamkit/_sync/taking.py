@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
-
-from redis.exceptions import ResponseError
 
 from streamkit._core import commands
 from streamkit._core.codecs import decode_texts, undecodable
@@ -22,7 +19,7 @@ from streamkit._core.scripts import BEAT, BEGIN, CLAIM, RETIRE
 from streamkit._sync.batches import Batch, Suspect
 from streamkit._sync.deliveries import Delivery
 from streamkit._sync.keeping import Refused
-from streamkit._sync.lanes import GroupMissing, group_checked
+from streamkit._sync.lanes import group_checked
 from streamkit._sync.looking import Look, Looking
 
 if TYPE_CHECKING:
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from streamkit._core.groups import RetryPolicy
     from streamkit._core.observers import Observer
     from streamkit._core.replies import RawEntry, Reply
-    from streamkit._core.scripts import Script
     from streamkit._sync.lanes import Courses, Lane
     from streamkit._sync.leasing import Leases
     from streamkit._sync.links import Link
@@ -317,7 +313,7 @@ class Taking:
             room=room,
             in_hand=self._leases.held(lane) if own else (),
         )
-        page = claimed(self._run(link, lane, CLAIM, arguments))
+        page = claimed(lane.run(link, CLAIM, arguments))
         lane.cursor = page.cursor
         for entry_id, deliveries in page.taken:
             self._suspects.append(self._suspect(lane, entry_id, deliveries))
@@ -343,7 +339,7 @@ class Taking:
             since = time.monotonic()
             # Only what is fresh again may be begun: others may take what is not.
             mine = beat_arguments([entry_id for entry_id, _ in page if entry_id not in held])
-            lost, gone = self._run(link, lane, BEAT, mine)
+            lost, gone = lane.run(link, BEAT, mine)
             away = held.union(texts(lost), texts(gone))
             fresh = [entry_id for entry_id, deliveries in page if entry_id not in away and deliveries <= 1]
             bodies = link.exchange(
@@ -367,7 +363,7 @@ class Taking:
         since = time.monotonic()
         self._leases.forgo(lane, entry_id)
         try:
-            found = begun(self._run(link, lane, BEGIN, (entry_id,)))
+            found = begun(lane.run(link, BEGIN, (entry_id,)))
         except (ServerUnavailable, Refused):
             # It stays in hand, and is begun again first.
             self._suspects.appendleft(self._suspect(lane, entry_id, deliveries))
@@ -415,17 +411,9 @@ class Taking:
 
     def _retire(self, link: Link, lane: Lane) -> None:
         member = lane.member
-        names = texts(self._run(link, lane, RETIRE, (max(RETIRE_AFTER_MS, 10 * self._min_idle_ms),)))
+        names = texts(lane.run(link, RETIRE, (max(RETIRE_AFTER_MS, 10 * self._min_idle_ms),)))
         if names:
             self._observer.on_retired(lane.key, member.group, names)
-
-    @staticmethod
-    def _run(link: Link, lane: Lane, script: Script, arguments: tuple[Any, ...]) -> Reply:
-        try:
-            return link.run(script, partial(lane.member.call, script, arguments))
-        except ResponseError as error:
-            group_checked(lane, error)
-            raise GroupMissing(lane) from error  # group_checked always raises for an error
 
 
 def streams_of(reply: Reply) -> dict[str, list[RawEntry]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -16,11 +17,12 @@ from streamkit._core.replies import Reply, ServerFacts, server_facts
 from streamkit._core.slots import require_one_slot, slot_of
 from streamkit.asyncio._runtime import CLIENT, CLUSTER, HALF, OTHER_CLIENTS, OTHER_HALF, Client, Stopping
 from streamkit.asyncio.clusters import ClusterPool
+from streamkit.asyncio.keeping import Refused
 from streamkit.asyncio.links import Known
 from streamkit.asyncio.pools import Pool, ServerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from streamkit._core.protocol import Command, Scalar
@@ -108,6 +110,17 @@ class Server:
     def borrow(self, stopping: Stopping | None = None) -> AbstractAsyncContextManager[Link]:
         """A link over the client's connections; see `Pool.borrow`."""
         return self._pool.borrow(stopping)
+
+    @asynccontextmanager
+    async def visit(self) -> AsyncIterator[Link]:
+        """The same for a call outside of any loop: nobody waits, so a refusal is raised as a typed error."""
+        async with self.borrow() as link:
+            try:
+                yield link
+            except Refused as refusal:
+                if refusal.moved:  # behind the same name there may be another master by now
+                    await link.close()
+                raise refusal.error from None
 
     async def open(self, stopping: Stopping) -> Link:
         """A link for a loop to keep; see `Pool.open`."""

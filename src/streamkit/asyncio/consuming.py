@@ -107,18 +107,19 @@ class Consuming:
         if facts.eviction_policy not in {"noeviction", "unknown"}:
             self.observer.on_eviction_policy(facts.eviction_policy)
         self.taking.restart()
-        while True:
-            try:
-                await self.courses.join(await self.line.link())
-            except Refused as refusal:
-                if self.stopping.requested:
-                    raise refusal.error from None
-                await self.line.pause(refusal.error, lost=refusal.moved)
-            except BaseException:
-                await self.line.close()
-                raise
-            else:
-                break
+        try:
+            while True:
+                try:
+                    await self.courses.join(await self.line.link())
+                except Refused as refusal:
+                    if self.stopping.requested:
+                        raise refusal.error from None
+                    await self.line.pause(refusal.error, lost=refusal.moved)
+                else:
+                    break
+        except BaseException:
+            await self.line.close()
+            raise
         self.leases.start()
 
     async def give_back(self, unfinished: Sequence[Batch]) -> None:

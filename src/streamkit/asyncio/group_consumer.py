@@ -351,7 +351,7 @@ class GroupConsumer(Generic[T]):
         """
         total = 0
         for lane in await self._lanes():
-            async with self._server.borrow() as link:
+            async with self._server.visit() as link:
                 lag = await lag_of(link, lane)
             if lag is None:
                 return None
@@ -493,7 +493,7 @@ class GroupConsumer(Generic[T]):
     async def _lanes(self) -> list[Lane]:
         """The keys there are at the moment; no group is made for looking."""
         await self._server.facts()
-        async with self._server.borrow() as link:
+        async with self._server.visit() as link:
             return await self._courses().existing(link)
 
 

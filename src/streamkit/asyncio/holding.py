@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
-
-from redis.exceptions import ResponseError
 
 from streamkit._core.members import PAGE
 from streamkit._core.replies import text
 from streamkit._core.scripts import HOLD, REST
 from streamkit._core.times import span_ms
 from streamkit.asyncio.keeping import Refused
-from streamkit.asyncio.lanes import GroupMissing, group_checked
+from streamkit.asyncio.lanes import GroupMissing
 
 if TYPE_CHECKING:
     from streamkit._core.observers import Observer
-    from streamkit._core.replies import Reply
-    from streamkit._core.scripts import Script
     from streamkit.asyncio.joining import Joining
     from streamkit.asyncio.lanes import Courses, Lane
     from streamkit.asyncio.links import Link
@@ -89,13 +84,13 @@ class Holding:
         assert lane.partition is not None  # noqa: S101 - only partitions expire by themselves
         retention = span_ms(joining.partitioning.retention)
         arguments = (lane.partition.end, retention, self._max_hold_ms, int(_margin(joining) * 1000))
-        reply = await self._run(link, lane, HOLD, arguments)
+        reply = await lane.run(link, HOLD, arguments)
         return text(reply[0])
 
     async def _bury_rest(self, link: Link, lane: Lane) -> int:
         total = 0
         while True:
-            dropped, buried = await self._run(link, lane, REST, (PAGE,))
+            dropped, buried = await lane.run(link, REST, (PAGE,))
             if dropped:
                 self._observer.on_letters_dropped(lane.member.letters, dropped)
             if not buried:
@@ -104,13 +99,6 @@ class Holding:
         if total:
             self._observer.on_expired_rest(lane.key, lane.member.group, total)
         return total
-
-    @staticmethod
-    async def _run(link: Link, lane: Lane, script: Script, arguments: tuple[int, ...]) -> Reply:
-        try:
-            return await link.run(script, partial(lane.member.call, script, arguments))
-        except ResponseError as error:
-            return group_checked(lane, error)
 
 
 def _margin(joining: Joining) -> float:

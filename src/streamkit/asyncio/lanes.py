@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from streamkit._core.observers import Observer
     from streamkit._core.periods import Partition
     from streamkit._core.replies import Reply
+    from streamkit._core.scripts import Script
     from streamkit.asyncio.connections import Server
     from streamkit.asyncio.joining import Joining
     from streamkit.asyncio.links import Link
@@ -85,9 +86,16 @@ class Lane:
         """The key."""
         return self.member.stream
 
+    async def run(self, link: Link, script: Script, arguments: tuple[Any, ...]) -> Reply:
+        """The reply to a script about this lane; raises what `group_checked` does."""
+        try:
+            return await link.run(script, partial(self.member.call, script, arguments))
+        except ResponseError as error:
+            return group_checked(self, error)
+
     async def beat_once(self, entry_id: str) -> tuple[list[str], list[str]]:
         """A heartbeat for one entry, on a borrowed connection: what is lost, and what is gone."""
-        async with self.server.borrow() as link:
+        async with self.server.visit() as link:
             try:
                 reply = await link.run(BEAT, partial(self.member.call, BEAT, beat_arguments([entry_id])))
             except ResponseError as error:

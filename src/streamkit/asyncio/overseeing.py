@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING
-
-from redis.exceptions import ResponseError
 
 from streamkit._core import commands
 from streamkit._core.groups import PendingEntry
@@ -29,12 +26,12 @@ async def pending_of(server: Server, lane: Lane) -> AsyncIterator[PendingEntry]:
     """What is pending in a lane, page by page."""
     cursor = "-"
     while cursor:
-        async with server.borrow() as link:
+        async with server.visit() as link:
             (reply,) = await link.exchange(commands.xpending(lane.key, lane.member.group, cursor, PAGE))
-        try:
-            page = group_checked(lane, reply)
-        except GroupMissing:
-            return
+            try:
+                page = group_checked(lane, reply)
+            except GroupMissing:
+                return
         for entry_id, consumer, idle, deliveries in page:
             yield PendingEntry(
                 lane.key, EntryId.parse(entry_id), text(consumer), timedelta(milliseconds=idle), int(deliveries)
@@ -62,15 +59,11 @@ async def take_over_of(server: Server, lane: Lane, other: str) -> int:
     """Take everything another consumer holds in a lane, and remove it."""
     taken, last = 0, False
     while not last:
-        async with server.borrow() as link:
+        async with server.visit() as link:
             try:
-                reply = await link.run(TAKE_OVER, partial(lane.member.call, TAKE_OVER, (other, PAGE)))
-            except ResponseError as error:
-                try:
-                    group_checked(lane, error)
-                except GroupMissing:
-                    return taken
-                raise
+                reply = await lane.run(link, TAKE_OVER, (other, PAGE))
+            except GroupMissing:
+                return taken
         taken += int(reply[1])
         last = bool(reply[2])
     return taken
@@ -80,7 +73,7 @@ async def leave_of(server: Server, lane: Lane, in_hand: frozenset[str]) -> bool:
     """Give back what this consumer holds and nobody has in hand, and remove it if nothing is left."""
     cursor = "-"
     while True:
-        async with server.borrow() as link:
+        async with server.visit() as link:
             command = commands.xpending(lane.key, lane.member.group, cursor, PAGE, lane.member.consumer)
             (reply,) = await link.exchange(command)
             try:
@@ -91,13 +84,7 @@ async def leave_of(server: Server, lane: Lane, in_hand: frozenset[str]) -> bool:
                         words += (entry_id, "", LONG_AGO)
                 last = len(page) < PAGE
                 arguments = (RELEASED, "leave" if last else "", *words)
-                reply = await link.run(RELEASE, partial(lane.member.call, RELEASE, arguments))
-            except ResponseError as error:
-                try:
-                    group_checked(lane, error)
-                except GroupMissing:
-                    return True
-                raise
+                reply = await lane.run(link, RELEASE, arguments)
             except GroupMissing:
                 return True
         if last:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
-
-from redis.exceptions import ResponseError
 
 from streamkit._core import commands
 from streamkit._core.codecs import decode_texts, undecodable
@@ -21,7 +18,7 @@ from streamkit._core.scripts import BEAT, BEGIN, CLAIM, RETIRE
 from streamkit.asyncio.batches import Batch, Suspect
 from streamkit.asyncio.deliveries import Delivery
 from streamkit.asyncio.keeping import Refused
-from streamkit.asyncio.lanes import GroupMissing, group_checked
+from streamkit.asyncio.lanes import group_checked
 from streamkit.asyncio.looking import Look, Looking
 
 if TYPE_CHECKING:
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from streamkit._core.groups import RetryPolicy
     from streamkit._core.observers import Observer
     from streamkit._core.replies import RawEntry, Reply
-    from streamkit._core.scripts import Script
     from streamkit.asyncio.lanes import Courses, Lane
     from streamkit.asyncio.leasing import Leases
     from streamkit.asyncio.links import Link
@@ -316,7 +312,7 @@ class Taking:
             room=room,
             in_hand=self._leases.held(lane) if own else (),
         )
-        page = claimed(await self._run(link, lane, CLAIM, arguments))
+        page = claimed(await lane.run(link, CLAIM, arguments))
         lane.cursor = page.cursor
         for entry_id, deliveries in page.taken:
             self._suspects.append(self._suspect(lane, entry_id, deliveries))
@@ -342,7 +338,7 @@ class Taking:
             since = time.monotonic()
             # Only what is fresh again may be begun: others may take what is not.
             mine = beat_arguments([entry_id for entry_id, _ in page if entry_id not in held])
-            lost, gone = await self._run(link, lane, BEAT, mine)
+            lost, gone = await lane.run(link, BEAT, mine)
             away = held.union(texts(lost), texts(gone))
             fresh = [entry_id for entry_id, deliveries in page if entry_id not in away and deliveries <= 1]
             bodies = await link.exchange(
@@ -366,7 +362,7 @@ class Taking:
         since = time.monotonic()
         self._leases.forgo(lane, entry_id)
         try:
-            found = begun(await self._run(link, lane, BEGIN, (entry_id,)))
+            found = begun(await lane.run(link, BEGIN, (entry_id,)))
         except (ServerUnavailable, Refused):
             # It stays in hand, and is begun again first.
             self._suspects.appendleft(self._suspect(lane, entry_id, deliveries))
@@ -414,17 +410,9 @@ class Taking:
 
     async def _retire(self, link: Link, lane: Lane) -> None:
         member = lane.member
-        names = texts(await self._run(link, lane, RETIRE, (max(RETIRE_AFTER_MS, 10 * self._min_idle_ms),)))
+        names = texts(await lane.run(link, RETIRE, (max(RETIRE_AFTER_MS, 10 * self._min_idle_ms),)))
         if names:
             self._observer.on_retired(lane.key, member.group, names)
-
-    @staticmethod
-    async def _run(link: Link, lane: Lane, script: Script, arguments: tuple[Any, ...]) -> Reply:
-        try:
-            return await link.run(script, partial(lane.member.call, script, arguments))
-        except ResponseError as error:
-            group_checked(lane, error)
-            raise GroupMissing(lane) from error  # group_checked always raises for an error
 
 
 def streams_of(reply: Reply) -> dict[str, list[RawEntry]]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from streamkit import Delivery, RetryPolicy
+from streamkit import Delivery, RetryPolicy, ServerUnavailable
 from streamkit.testing import redis_server
 from tests.integration._sync._failing import LEASE, consumer_of
 from tests.integration._sync._groups import (
@@ -236,6 +236,44 @@ def test_a_refusal_while_nothing_is_in_hand_keeps_what_waits_for_a_retry(ill: st
                 well(plain)
                 until(settled(client, "s"))
     assert seen.tries == [(1, 1), (1, 2)]
+    assert recorder.of("on_group_missing") == []
+
+
+@pytest.mark.parametrize("end", ["stop", "interrupt"])
+@pytest.mark.parametrize("ill", ILLS)
+def test_a_refusal_at_the_start_is_waited_out_unless_the_consumer_is_ended(ill: str, end: str) -> None:
+    recorder, seen = Recorder(), Seen()
+    with redis_server() as url, redis.Redis.from_url(url) as plain:
+        with redis.Redis.from_url(url) as client:
+            write(client, "s", 1)
+            consumer = consumer_of(client, "s", recorder)
+
+            def outcome() -> Exception | None:
+                try:
+                    consumer.run(seen)
+                except ServerUnavailable as error:
+                    return error
+                return None
+
+            connections = len(raw(plain).client_list())
+            ILLS[ill](plain)
+            with running(outcome) as run:
+                until(told(recorder, "on_unavailable", 2))
+                if end == "stop":
+                    consumer.stop()
+                    error = run.result()
+                    assert isinstance(error, ServerUnavailable)
+                    assert "refuses for now while reading 's'" in str(error)
+                else:
+                    run.interrupt()
+            # None of its own is left behind.
+            until(lambda: len(raw(plain).client_list()) == connections)
+            with consuming(consumer, seen):
+                until(told(recorder, "on_unavailable", 4))
+                assert seen.tries == []
+                well(plain)
+                until(settled(client, "s"))
+    assert seen.tries == [(1, 1)]
     assert recorder.of("on_group_missing") == []
 
 

@@ -24,6 +24,7 @@ from streamkit import (
     Retry,
     Stream,
 )
+from streamkit.testing import redis_server
 from tests.integration._sync._groups import (
     GROUP,
     QUICK,
@@ -34,11 +35,14 @@ from tests.integration._sync._groups import (
     consuming,
     groups_in,
     letters_in,
+    numbers_of,
     pending_in,
+    settled,
 )
 from tests.integration._sync._readers import limited, numbers_in, write
 from tests.integration._sync._runtime import pause, running, until
 from tests.integration._sync.test_clients import CLIENTS
+from tests.integration.recording import Recorder
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -310,3 +314,34 @@ def test_a_new_group_begins_where_start_says_and_an_old_one_where_it_was(client:
     # Who was there before goes on where it was, whatever start says: nothing is skipped, nothing comes twice.
     assert first_of(client, name, "new", NEW, 6) == [6]
     assert first_of(client, name, "time", None, 6) == [5, 6]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+@pytest.mark.parametrize("way", ["run", "run_batches"])
+def test_what_a_handler_returns_is_nobodys_business(client: redis.Redis, name: str, way: str, concurrency: int) -> None:
+    handled = list[tuple[int, int]]()
+
+    def count(*given: Any) -> Any:
+        deliveries: Any = given[0] if way == "run_batches" else given
+        handled.extend(numbers_of(deliveries))
+        return len(handled)
+
+    consumer = GroupConsumer(client, name, GROUP, "a", retry=QUICK)
+
+    def run() -> None:
+        getattr(consumer, way)(count, concurrency=concurrency)
+
+    write(client, name, 1, 2, 3)
+    with running(run, stop=consumer.stop):
+        until(settled(client, name))
+    assert sorted(handled) == [(1, 1), (2, 1), (3, 1)]
+
+
+def test_a_server_that_evicts_keys_is_told_of_at_the_start() -> None:
+    recorder, seen = Recorder(), Seen()
+    with redis_server(settings={"maxmemory-policy": "allkeys-lru"}) as url:
+        with redis.Redis.from_url(url) as client:
+            write(client, "s", 1)
+            with consuming(GroupConsumer(client, "s", GROUP, "a", observer=recorder), seen):
+                until(lambda: seen.handled == [1])
+    assert recorder.of("on_eviction_policy") == ["allkeys-lru"]

@@ -17,13 +17,16 @@ from streamkit import (
     GroupConsumer,
     InvalidArgument,
     JsonCodec,
+    PermissionDenied,
     Retry,
     RetryPolicy,
     Stream,
     TextCodec,
     stop_on_signals,
 )
+from streamkit._core.scripts import RELEASE
 from streamkit.testing import redis_server
+from tests.integration._sync._failing import calls_of, through
 from tests.integration._sync._groups import (
     GROUP,
     LEASE,
@@ -36,7 +39,7 @@ from tests.integration._sync._groups import (
     pending_in,
     settled,
 )
-from tests.integration._sync._readers import limited, told, write
+from tests.integration._sync._readers import limited, raw, told, write
 from tests.integration._sync._runtime import pause, running, until
 from tests.integration.recording import Recorder
 from tests.integration.suspended import suspended
@@ -327,3 +330,74 @@ def test_stopped_while_the_server_does_not_answer_it_says_what_is_not_settled(na
             with consuming(GroupConsumer(client, name, GROUP, "b", min_idle_time=LEASE), seen):
                 until(settled(client, name))
             assert set(seen.numbers) <= {1, 2}
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("fault", ["cut_before_request", "cut_after_request", "cut_amid_reply"])
+def test_what_is_given_back_in_a_lost_call_reaches_its_peers_all_the_same(
+    redis_url: str, client: redis.Redis, name: str, fault: str
+) -> None:
+    many(client, name, 8)
+    gone = threading.Event()
+
+    def dawdle(_: Delivery[Fields]) -> None:
+        until(gone.is_set)
+
+    recorder, one, two = Recorder(), Seen(dawdle), Seen()
+    with through(redis_url) as (proxy, cut):
+        consumer = GroupConsumer(cut, name, GROUP, "one", observer=recorder)
+
+        def run() -> None:
+            consumer.run(one, concurrency=2)
+
+        def some_wait() -> bool:
+            return len(one.tries) == 2 and len(pending_in(client, name)) == 4
+
+        with running(run) as first:
+            until(some_wait)
+            getattr(proxy, fault)(matching=calls_of(RELEASE))
+            consumer.stop()
+            until(lambda: proxy.cuts == 1)
+            gone.set()
+            first.result()
+    assert sorted(one.handled) == [0, 1]
+    assert [(holder, count) for _, holder, count in pending_in(client, name)] == [(RELEASED, 0)] * 2
+    assert consumers_in(client, name) == {RELEASED}
+    assert recorder.of("on_unsettled") == []
+    with consuming(GroupConsumer(client, name, GROUP, "two"), two):
+        until(settled(client, name))
+    assert sorted(two.tries) == [(n, 1) for n in range(2, 8)]
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_who_may_not_give_anything_back_is_told_and_what_was_handled_is_acked(concurrency: int) -> None:
+    def some_wait() -> bool:
+        unread = GroupConsumer(admin, "s", GROUP).lag()
+        return unread is not None and 10 - unread > len(seen.tries)
+
+    def handle(delivery: Delivery[Fields]) -> None:
+        if delivery.value["n"] == "3":
+            until(some_wait)
+            raw(admin).acl_setuser("app", commands=["-xclaim"])
+            consumer.stop()
+            asked.set()
+        elif delivery.value["n"] > "3":
+            until(asked.is_set)
+
+    seen, asked = Seen(handle), threading.Event()
+    with redis_server() as url:
+        with (
+            redis.Redis.from_url(url) as admin,
+            redis.Redis.from_url(url, username="app", password="secret") as client,
+        ):
+            rights = {"enabled": True, "passwords": ["+secret"], "keys": ["*"], "commands": ["+@all"]}
+            raw(admin).acl_setuser("app", **rights)
+            many(admin, "s", 10)
+            consumer = GroupConsumer(client, "s", GROUP, "one")
+            with limited(consumer), pytest.raises(PermissionDenied, match="giving back entries of 's'"):
+                consumer.run(seen, concurrency=concurrency)
+            left = pending_in(admin, "s")
+            assert {holder for _, holder, _ in left} == {"one"}
+            fresh = GroupConsumer(admin, "s", GROUP).lag()
+            assert len(seen.handled) + len(left) + (fresh or 0) == 10

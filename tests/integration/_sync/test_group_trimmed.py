@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 import redis
 
-from streamkit import Delivery, RetryPolicy
+from streamkit import Delivery, PartitionedStream, Retry, RetryPolicy
 from streamkit._core.scripts import UNREAD
 from tests.integration._sync._failing import LEASE, calls_of, consumer_of, through
 from tests.integration._sync._groups import (
@@ -179,3 +180,79 @@ def test_a_lost_record_of_unread_entries_is_not_written_twice(redis_url: str, cl
         assert proxy.cuts == 1
     assert seen.numbers == [0, 10]
     assert [(letter.cause.value, letter.count) for letter in letters_in(client, name)] == [("unread", 9)]
+
+
+# What the cap drops for them ----------------------------------------------------------------------------------------
+
+
+def fill(client: redis.Redis, name: str) -> str:
+    """Have so many dead letters that the next one drops a hundred of them (whole nodes); their key."""
+    letters = f"{{{name}}}:dead-letters"
+    fill = "for n = 1, 150 do redis.call('XADD', KEYS[1], '*', 'n', n) end"
+    raw(client).eval(fill, 1, letters)
+    return letters
+
+
+def fail(_: Delivery[Fields]) -> None:
+    """A handler of no use."""
+    raise Retry
+
+
+def test_letters_dropped_for_what_is_trimmed_unread_are_told(client: redis.Redis, name: str) -> None:
+    recorder, seen = Recorder(), Seen()
+    with consuming(consumer_of(client, name, Recorder()), seen):
+        write(client, name, 0)
+        until(settled(client, name))
+    letters = fill(client, name)
+    write(client, name, *range(1, 11))
+    raw(client).xtrim(name, maxlen=4, approximate=False)
+    with consuming(consumer_of(client, name, recorder, dead_letters_maxlen=1), seen):
+        until(settled(client, name))
+    assert seen.numbers == [0, 7, 8, 9, 10]
+    assert [count for _, _, count, _, _ in recorder.of("on_unread")] == [6]
+    assert recorder.of("on_letters_dropped") == [(letters, 100)]
+
+
+def test_letters_dropped_for_what_was_delivered_too_often_are_told(client: redis.Redis, name: str) -> None:
+    write(client, name, 1)
+    ids = strand(client, name, "dead", 1)
+    raw(client).xclaim(name, GROUP, "dead", 0, ids, retrycount=3, idle=100_000, justid=True)
+    letters = fill(client, name)
+    recorder, seen = Recorder(), Seen()
+    with consuming(consumer_of(client, name, recorder, dead_letters_maxlen=1), seen):
+        until(told(recorder, "on_buried"))
+        until(told(recorder, "on_letters_dropped"))
+    assert seen.numbers == []
+    assert [entry.id for entry, _, _, _ in recorder.of("on_buried")] == ids
+    assert recorder.of("on_letters_dropped") == [(letters, 100)]
+
+
+def test_letters_dropped_for_what_is_trimmed_while_it_waits_for_a_retry_are_told(
+    client: redis.Redis, name: str
+) -> None:
+    letters = fill(client, name)
+    recorder, seen = Recorder(), Seen(fail)
+    write(client, name, 1)
+    retry = RetryPolicy(max_deliveries=3, backoff=milliseconds(200))
+    with consuming(consumer_of(client, name, recorder, retry=retry, dead_letters_maxlen=1), seen):
+        until(told(recorder, "on_retry"))
+        raw(client).xtrim(name, maxlen=0, approximate=False)
+        until(told(recorder, "on_buried"))
+    assert seen.tries == [(1, 1)]
+    assert recorder.of("on_letters_dropped") == [(letters, 100)]
+
+
+def test_letters_dropped_for_the_rest_of_a_partition_are_told(client: redis.Redis, name: str) -> None:
+    retention = timedelta(seconds=20)
+    source, now = PartitionedStream(client, name, retention=retention), datetime.now(timezone.utc)
+    letters, key = fill(client, name), source.key_for(now)
+    # Its time is over, though it is there for some seconds more.
+    write(client, key, 1, at=now - 1.5 * retention)
+    raw(client).pexpire(key, 8000)
+    recorder, seen = Recorder(), Seen()
+    options: dict[str, Any] = {"dead_letters_maxlen": 1, "max_hold": timedelta(0)}
+    with consuming(consumer_of(client, source, recorder, **options), seen):
+        until(told(recorder, "on_expired_rest"))
+    assert seen.numbers == []
+    assert recorder.of("on_expired_rest") == [(key, GROUP, 1)]
+    assert recorder.of("on_letters_dropped") == [(letters, 100)]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import redis
@@ -22,8 +23,8 @@ from tests.integration._sync._groups import (
     pending_in,
     settled,
 )
-from tests.integration._sync._readers import raw, told, write
-from tests.integration._sync._runtime import running, until
+from tests.integration._sync._readers import numbers_in, raw, told, write
+from tests.integration._sync._runtime import pause, running, until
 from tests.integration.recording import Recorder
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -118,6 +119,66 @@ def test_a_group_that_vanishes_while_entries_are_in_hand_is_made_anew(end: str, 
                 # Everything comes again, and nothing is lost.
                 assert set(seen.handled) == set(range(300))
             assert letters_in(client, "s") == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_effects_in_a_group_that_vanishes_before_they_are_applied_come_with_the_next_try(
+    client: redis.Redis, name: str, concurrency: int
+) -> None:
+    out, before = f"{{{name}}}:out", list[list[int]]()
+
+    def copy(delivery: Delivery[Fields]) -> None:
+        delivery.emit(out, delivery.value)
+        if delivery.value["n"] == "3" and not before:
+            with client.pipeline(transaction=True) as pipe:
+                queue: Any = pipe
+                queue.xrange(out)
+                queue.xgroup_destroy(name, GROUP)
+                applied, _ = queue.execute()
+            before.append([int(fields[b"n"]) for _, fields in applied])
+            # In the middle of a read: those before it are to be settled now.
+            pause(LEASE.total_seconds())
+
+    recorder, seen = Recorder(), Seen(copy)
+    consumer = consumer_of(client, name, recorder, lease=LEASE)
+
+    def run() -> None:
+        consumer.run(seen, concurrency=concurrency)
+
+    write(client, name, *range(8))
+    with running(run, stop=consumer.stop):
+        until(told(recorder, "on_group_missing"))
+        until(settled(client, name))
+    # All come again, and apart from what was applied to the old group, each is applied once.
+    assert sorted(numbers_in(client, out)) == sorted([*before[0], *range(8)])
+    assert set(seen.tries) == {(n, 1) for n in range(8)}
+    assert recorder.of("on_group_missing") == [(name, GROUP)]
+    assert recorder.of("on_retry") == recorder.of("on_buried") == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+@pytest.mark.parametrize("fault", ["cut_before_request", "cut_after_request"])
+def test_a_group_whose_making_anew_is_lost_is_read_all_the_same(
+    redis_url: str, client: redis.Redis, name: str, fault: str, concurrency: int
+) -> None:
+    recorder, seen = Recorder(), Seen()
+    with through(redis_url) as (proxy, cut):
+        consumer = consumer_of(cut, name, recorder)
+
+        def run() -> None:
+            consumer.run(seen, concurrency=concurrency)
+
+        with running(run, stop=consumer.stop):
+            write(client, name, 1)
+            until(settled(client, name))
+            getattr(proxy, fault)(matching=b"XGROUP")
+            client.delete(name)
+            until(lambda: proxy.cuts == 1)
+            until(told(recorder, "on_available"))
+            write(client, name, 2)
+            until(settled(client, name))
+    assert seen.tries == [(1, 1), (2, 1)]
+    assert len(recorder.of("on_unavailable")) == 1
 
 
 def test_of_two_sources_only_the_one_whose_group_vanished_is_begun_anew() -> None:

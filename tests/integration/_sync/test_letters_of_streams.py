@@ -87,6 +87,19 @@ def test_partitions_that_have_none_any_more_are_forgotten(nodes: Any, word: str)
     assert {bytes(key).decode() for key in nodes.smembers(index)} == set(rest)
 
 
+def test_a_partition_whose_letters_are_gone_is_not_forgotten_while_more_may_come(nodes: Any, word: str) -> None:
+    stream = partitions(nodes, word)
+    first, *rest = keys = stream.keys()
+    all_rejected(nodes, stream, keys)
+    queue, index = DeadLetterQueue(nodes, stream), f"{{{word}}}:dead-letter-partitions"
+    nodes.unlink(f"{{{first}}}:dead-letters")
+    assert [letter.stream for letter in queue] == rest
+    assert {bytes(key).decode() for key in nodes.smembers(index)} == set(keys)
+    nodes.xadd(first, {"n": 9})
+    all_rejected(nodes, stream, keys)
+    assert [letter.stream for letter in queue] == list(keys)
+
+
 def test_no_letters_are_moved_to_where_one_step_cannot(nodes: Any, word: str) -> None:
     stream = partitions(nodes, word)
     all_rejected(nodes, stream, stream.keys())

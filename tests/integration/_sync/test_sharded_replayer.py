@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 
 import streamkit._sync.paging
 from streamkit import (
@@ -37,6 +38,7 @@ from tests.integration._sync._shards import (
     sharded,
     value_of,
 )
+from tests.integration.proxy import Proxy
 from tests.integration.recording import Recorder
 
 BEGAN = midnight() - DAY
@@ -243,6 +245,24 @@ def test_a_live_view_takes_shards_in_turn(store: Any, name: str) -> None:
     with running(follow, replayer, numbers, None, stop=replayer.stop):
         until(lambda: len(numbers) == 3001)
     assert numbers.index(3000) <= 2000
+
+
+def test_a_live_view_of_shards_waits_out_an_outage(redis_url: str, client: redis.Redis, name: str) -> None:
+    stream, recorder, numbers = sharded(client, name), Recorder(), list[int]()
+    with Proxy(redis_url) as proxy:
+        with redis.Redis.from_url(proxy.url) as shaky:
+            replayer = Replayer(shaky, sharded(shaky, name), observer=recorder)
+            with running(follow, replayer, numbers, stop=replayer.stop):
+                until(lambda: len(recorder.of("on_start")) == SHARDS)
+                fill(stream, range(20))
+                until(lambda: len(numbers) == 20)
+                proxy.down()
+                until(lambda: len(recorder.of("on_unavailable")) >= 2)
+                fill(stream, range(20, 40))
+                proxy.up()
+                until(lambda: len(numbers) == 40)
+    assert sorted(numbers) == list(range(40))
+    assert recorder.of("on_available")
 
 
 @pytest.mark.steady

@@ -13,7 +13,7 @@ import pytest
 import redis
 import redis.asyncio
 
-from streamkit.asyncio import Delivery, RetryPolicy
+from streamkit.asyncio import Delivery, RetryPolicy, ServerUnavailable
 from streamkit.testing import redis_server
 from tests.integration.asyncio._failing import LEASE, consumer_of
 from tests.integration.asyncio._groups import (
@@ -236,6 +236,44 @@ async def test_a_refusal_while_nothing_is_in_hand_keeps_what_waits_for_a_retry(i
                 well(plain)
                 await until(settled(client, "s"))
     assert seen.tries == [(1, 1), (1, 2)]
+    assert recorder.of("on_group_missing") == []
+
+
+@pytest.mark.parametrize("end", ["stop", "interrupt"])
+@pytest.mark.parametrize("ill", ILLS)
+async def test_a_refusal_at_the_start_is_waited_out_unless_the_consumer_is_ended(ill: str, end: str) -> None:
+    recorder, seen = Recorder(), Seen()
+    with redis_server() as url, redis.Redis.from_url(url) as plain:
+        async with redis.asyncio.Redis.from_url(url) as client:
+            await write(client, "s", 1)
+            consumer = consumer_of(client, "s", recorder)
+
+            async def outcome() -> Exception | None:
+                try:
+                    await consumer.run(seen)
+                except ServerUnavailable as error:
+                    return error
+                return None
+
+            connections = len(raw(plain).client_list())
+            ILLS[ill](plain)
+            async with running(outcome) as run:
+                await until(told(recorder, "on_unavailable", 2))
+                if end == "stop":
+                    consumer.stop()
+                    error = await run.result()
+                    assert isinstance(error, ServerUnavailable)
+                    assert "refuses for now while reading 's'" in str(error)
+                else:
+                    await run.interrupt()
+            # None of its own is left behind.
+            await until(lambda: len(raw(plain).client_list()) == connections)
+            async with consuming(consumer, seen):
+                await until(told(recorder, "on_unavailable", 4))
+                assert seen.tries == []
+                well(plain)
+                await until(settled(client, "s"))
+    assert seen.tries == [(1, 1)]
     assert recorder.of("on_group_missing") == []
 
 

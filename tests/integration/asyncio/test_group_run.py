@@ -23,6 +23,7 @@ from streamkit.asyncio import (
     Retry,
     Stream,
 )
+from streamkit.testing import redis_server
 from tests.integration.asyncio._groups import (
     GROUP,
     QUICK,
@@ -33,11 +34,14 @@ from tests.integration.asyncio._groups import (
     consuming,
     groups_in,
     letters_in,
+    numbers_of,
     pending_in,
+    settled,
 )
 from tests.integration.asyncio._readers import limited, numbers_in, write
 from tests.integration.asyncio._runtime import pause, running, until
 from tests.integration.asyncio.test_clients import CLIENTS
+from tests.integration.recording import Recorder
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -313,3 +317,36 @@ async def test_a_new_group_begins_where_start_says_and_an_old_one_where_it_was(
     # Who was there before goes on where it was, whatever start says: nothing is skipped, nothing comes twice.
     assert await first_of(client, name, "new", NEW, 6) == [6]
     assert await first_of(client, name, "time", None, 6) == [5, 6]
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+@pytest.mark.parametrize("way", ["run", "run_batches"])
+async def test_what_a_handler_returns_is_nobodys_business(
+    client: redis.asyncio.Redis, name: str, way: str, concurrency: int
+) -> None:
+    handled = list[tuple[int, int]]()
+
+    async def count(*given: Any) -> Any:
+        deliveries: Any = given[0] if way == "run_batches" else given
+        handled.extend(numbers_of(deliveries))
+        return len(handled)
+
+    consumer = GroupConsumer(client, name, GROUP, "a", retry=QUICK)
+
+    async def run() -> None:
+        await getattr(consumer, way)(count, concurrency=concurrency)
+
+    await write(client, name, 1, 2, 3)
+    async with running(run, stop=consumer.stop):
+        await until(settled(client, name))
+    assert sorted(handled) == [(1, 1), (2, 1), (3, 1)]
+
+
+async def test_a_server_that_evicts_keys_is_told_of_at_the_start() -> None:
+    recorder, seen = Recorder(), Seen()
+    with redis_server(settings={"maxmemory-policy": "allkeys-lru"}) as url:
+        async with redis.asyncio.Redis.from_url(url) as client:
+            await write(client, "s", 1)
+            async with consuming(GroupConsumer(client, "s", GROUP, "a", observer=recorder), seen):
+                await until(lambda: seen.handled == [1])
+    assert recorder.of("on_eviction_policy") == ["allkeys-lru"]

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from streamkit._core.scripts import RELEASE
 from streamkit.asyncio import (
     Delivery,
     GroupConsumer,
     InvalidArgument,
     JsonCodec,
+    PermissionDenied,
     Retry,
     RetryPolicy,
     Stream,
@@ -23,6 +25,7 @@ from streamkit.asyncio import (
     stop_on_signals,
 )
 from streamkit.testing import redis_server
+from tests.integration.asyncio._failing import calls_of, through
 from tests.integration.asyncio._groups import (
     GROUP,
     LEASE,
@@ -35,7 +38,7 @@ from tests.integration.asyncio._groups import (
     pending_in,
     settled,
 )
-from tests.integration.asyncio._readers import limited, told, write
+from tests.integration.asyncio._readers import limited, raw, told, write
 from tests.integration.asyncio._runtime import pause, running, until
 from tests.integration.recording import Recorder
 from tests.integration.suspended import suspended
@@ -330,3 +333,74 @@ async def test_stopped_while_the_server_does_not_answer_it_says_what_is_not_sett
             async with consuming(GroupConsumer(client, name, GROUP, "b", min_idle_time=LEASE), seen):
                 await until(settled(client, name))
             assert set(seen.numbers) <= {1, 2}
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("fault", ["cut_before_request", "cut_after_request", "cut_amid_reply"])
+async def test_what_is_given_back_in_a_lost_call_reaches_its_peers_all_the_same(
+    redis_url: str, client: redis.asyncio.Redis, name: str, fault: str
+) -> None:
+    await many(client, name, 8)
+    gone = threading.Event()
+
+    async def dawdle(_: Delivery[Fields]) -> None:
+        await until(gone.is_set)
+
+    recorder, one, two = Recorder(), Seen(dawdle), Seen()
+    async with through(redis_url) as (proxy, cut):
+        consumer = GroupConsumer(cut, name, GROUP, "one", observer=recorder)
+
+        async def run() -> None:
+            await consumer.run(one, concurrency=2)
+
+        async def some_wait() -> bool:
+            return len(one.tries) == 2 and len(await pending_in(client, name)) == 4
+
+        async with running(run) as first:
+            await until(some_wait)
+            getattr(proxy, fault)(matching=calls_of(RELEASE))
+            consumer.stop()
+            await until(lambda: proxy.cuts == 1)
+            gone.set()
+            await first.result()
+    assert sorted(one.handled) == [0, 1]
+    assert [(holder, count) for _, holder, count in await pending_in(client, name)] == [(RELEASED, 0)] * 2
+    assert await consumers_in(client, name) == {RELEASED}
+    assert recorder.of("on_unsettled") == []
+    async with consuming(GroupConsumer(client, name, GROUP, "two"), two):
+        await until(settled(client, name))
+    assert sorted(two.tries) == [(n, 1) for n in range(2, 8)]
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("concurrency", [1, 2])
+async def test_who_may_not_give_anything_back_is_told_and_what_was_handled_is_acked(concurrency: int) -> None:
+    async def some_wait() -> bool:
+        unread = await GroupConsumer(admin, "s", GROUP).lag()
+        return unread is not None and 10 - unread > len(seen.tries)
+
+    async def handle(delivery: Delivery[Fields]) -> None:
+        if delivery.value["n"] == "3":
+            await until(some_wait)
+            await raw(admin).acl_setuser("app", commands=["-xclaim"])
+            consumer.stop()
+            asked.set()
+        elif delivery.value["n"] > "3":
+            await until(asked.is_set)
+
+    seen, asked = Seen(handle), threading.Event()
+    with redis_server() as url:
+        async with (
+            redis.asyncio.Redis.from_url(url) as admin,
+            redis.asyncio.Redis.from_url(url, username="app", password="secret") as client,
+        ):
+            rights = {"enabled": True, "passwords": ["+secret"], "keys": ["*"], "commands": ["+@all"]}
+            await raw(admin).acl_setuser("app", **rights)
+            await many(admin, "s", 10)
+            consumer = GroupConsumer(client, "s", GROUP, "one")
+            with limited(consumer), pytest.raises(PermissionDenied, match="giving back entries of 's'"):
+                await consumer.run(seen, concurrency=concurrency)
+            left = await pending_in(admin, "s")
+            assert {holder for _, holder, _ in left} == {"one"}
+            fresh = await GroupConsumer(admin, "s", GROUP).lag()
+            assert len(seen.handled) + len(left) + (fresh or 0) == 10

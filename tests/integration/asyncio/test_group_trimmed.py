@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import redis
 import redis.asyncio
 
 from streamkit._core.scripts import UNREAD
-from streamkit.asyncio import Delivery, RetryPolicy
+from streamkit.asyncio import Delivery, PartitionedStream, Retry, RetryPolicy
 from tests.integration.asyncio._failing import LEASE, calls_of, consumer_of, through
 from tests.integration.asyncio._groups import (
     GROUP,
@@ -185,3 +186,81 @@ async def test_a_lost_record_of_unread_entries_is_not_written_twice(
         assert proxy.cuts == 1
     assert seen.numbers == [0, 10]
     assert [(letter.cause.value, letter.count) for letter in await letters_in(client, name)] == [("unread", 9)]
+
+
+# What the cap drops for them ----------------------------------------------------------------------------------------
+
+
+async def fill(client: redis.asyncio.Redis, name: str) -> str:
+    """Have so many dead letters that the next one drops a hundred of them (whole nodes); their key."""
+    letters = f"{{{name}}}:dead-letters"
+    fill = "for n = 1, 150 do redis.call('XADD', KEYS[1], '*', 'n', n) end"
+    await raw(client).eval(fill, 1, letters)
+    return letters
+
+
+async def fail(_: Delivery[Fields]) -> None:
+    """A handler of no use."""
+    raise Retry
+
+
+async def test_letters_dropped_for_what_is_trimmed_unread_are_told(client: redis.asyncio.Redis, name: str) -> None:
+    recorder, seen = Recorder(), Seen()
+    async with consuming(consumer_of(client, name, Recorder()), seen):
+        await write(client, name, 0)
+        await until(settled(client, name))
+    letters = await fill(client, name)
+    await write(client, name, *range(1, 11))
+    await raw(client).xtrim(name, maxlen=4, approximate=False)
+    async with consuming(consumer_of(client, name, recorder, dead_letters_maxlen=1), seen):
+        await until(settled(client, name))
+    assert seen.numbers == [0, 7, 8, 9, 10]
+    assert [count for _, _, count, _, _ in recorder.of("on_unread")] == [6]
+    assert recorder.of("on_letters_dropped") == [(letters, 100)]
+
+
+async def test_letters_dropped_for_what_was_delivered_too_often_are_told(
+    client: redis.asyncio.Redis, name: str
+) -> None:
+    await write(client, name, 1)
+    ids = await strand(client, name, "dead", 1)
+    await raw(client).xclaim(name, GROUP, "dead", 0, ids, retrycount=3, idle=100_000, justid=True)
+    letters = await fill(client, name)
+    recorder, seen = Recorder(), Seen()
+    async with consuming(consumer_of(client, name, recorder, dead_letters_maxlen=1), seen):
+        await until(told(recorder, "on_buried"))
+        await until(told(recorder, "on_letters_dropped"))
+    assert seen.numbers == []
+    assert [entry.id for entry, _, _, _ in recorder.of("on_buried")] == ids
+    assert recorder.of("on_letters_dropped") == [(letters, 100)]
+
+
+async def test_letters_dropped_for_what_is_trimmed_while_it_waits_for_a_retry_are_told(
+    client: redis.asyncio.Redis, name: str
+) -> None:
+    letters = await fill(client, name)
+    recorder, seen = Recorder(), Seen(fail)
+    await write(client, name, 1)
+    retry = RetryPolicy(max_deliveries=3, backoff=milliseconds(200))
+    async with consuming(consumer_of(client, name, recorder, retry=retry, dead_letters_maxlen=1), seen):
+        await until(told(recorder, "on_retry"))
+        await raw(client).xtrim(name, maxlen=0, approximate=False)
+        await until(told(recorder, "on_buried"))
+    assert seen.tries == [(1, 1)]
+    assert recorder.of("on_letters_dropped") == [(letters, 100)]
+
+
+async def test_letters_dropped_for_the_rest_of_a_partition_are_told(client: redis.asyncio.Redis, name: str) -> None:
+    retention = timedelta(seconds=20)
+    source, now = PartitionedStream(client, name, retention=retention), datetime.now(timezone.utc)
+    letters, key = await fill(client, name), source.key_for(now)
+    # Its time is over, though it is there for some seconds more.
+    await write(client, key, 1, at=now - 1.5 * retention)
+    await raw(client).pexpire(key, 8000)
+    recorder, seen = Recorder(), Seen()
+    options: dict[str, Any] = {"dead_letters_maxlen": 1, "max_hold": timedelta(0)}
+    async with consuming(consumer_of(client, source, recorder, **options), seen):
+        await until(told(recorder, "on_expired_rest"))
+    assert seen.numbers == []
+    assert recorder.of("on_expired_rest") == [(key, GROUP, 1)]
+    assert recorder.of("on_letters_dropped") == [(letters, 100)]

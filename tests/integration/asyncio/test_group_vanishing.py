@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 import redis
@@ -22,8 +23,8 @@ from tests.integration.asyncio._groups import (
     pending_in,
     settled,
 )
-from tests.integration.asyncio._readers import raw, told, write
-from tests.integration.asyncio._runtime import running, until
+from tests.integration.asyncio._readers import numbers_in, raw, told, write
+from tests.integration.asyncio._runtime import pause, running, until
 from tests.integration.recording import Recorder
 
 pytestmark = pytest.mark.usefixtures("short_waits")
@@ -118,6 +119,66 @@ async def test_a_group_that_vanishes_while_entries_are_in_hand_is_made_anew(end:
                 # Everything comes again, and nothing is lost.
                 assert set(seen.handled) == set(range(300))
             assert await letters_in(client, "s") == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_effects_in_a_group_that_vanishes_before_they_are_applied_come_with_the_next_try(
+    client: redis.asyncio.Redis, name: str, concurrency: int
+) -> None:
+    out, before = f"{{{name}}}:out", list[list[int]]()
+
+    async def copy(delivery: Delivery[Fields]) -> None:
+        delivery.emit(out, delivery.value)
+        if delivery.value["n"] == "3" and not before:
+            async with client.pipeline(transaction=True) as pipe:
+                queue: Any = pipe
+                queue.xrange(out)
+                queue.xgroup_destroy(name, GROUP)
+                applied, _ = await queue.execute()
+            before.append([int(fields[b"n"]) for _, fields in applied])
+            # In the middle of a read: those before it are to be settled now.
+            await pause(LEASE.total_seconds())
+
+    recorder, seen = Recorder(), Seen(copy)
+    consumer = consumer_of(client, name, recorder, lease=LEASE)
+
+    async def run() -> None:
+        await consumer.run(seen, concurrency=concurrency)
+
+    await write(client, name, *range(8))
+    async with running(run, stop=consumer.stop):
+        await until(told(recorder, "on_group_missing"))
+        await until(settled(client, name))
+    # All come again, and apart from what was applied to the old group, each is applied once.
+    assert sorted(await numbers_in(client, out)) == sorted([*before[0], *range(8)])
+    assert set(seen.tries) == {(n, 1) for n in range(8)}
+    assert recorder.of("on_group_missing") == [(name, GROUP)]
+    assert recorder.of("on_retry") == recorder.of("on_buried") == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+@pytest.mark.parametrize("fault", ["cut_before_request", "cut_after_request"])
+async def test_a_group_whose_making_anew_is_lost_is_read_all_the_same(
+    redis_url: str, client: redis.asyncio.Redis, name: str, fault: str, concurrency: int
+) -> None:
+    recorder, seen = Recorder(), Seen()
+    async with through(redis_url) as (proxy, cut):
+        consumer = consumer_of(cut, name, recorder)
+
+        async def run() -> None:
+            await consumer.run(seen, concurrency=concurrency)
+
+        async with running(run, stop=consumer.stop):
+            await write(client, name, 1)
+            await until(settled(client, name))
+            getattr(proxy, fault)(matching=b"XGROUP")
+            await client.delete(name)
+            await until(lambda: proxy.cuts == 1)
+            await until(told(recorder, "on_available"))
+            await write(client, name, 2)
+            await until(settled(client, name))
+    assert seen.tries == [(1, 1), (2, 1)]
+    assert len(recorder.of("on_unavailable")) == 1
 
 
 async def test_of_two_sources_only_the_one_whose_group_vanished_is_begun_anew() -> None:

@@ -86,6 +86,19 @@ async def test_partitions_that_have_none_any_more_are_forgotten(nodes: Any, word
     assert {bytes(key).decode() for key in await nodes.smembers(index)} == set(rest)
 
 
+async def test_a_partition_whose_letters_are_gone_is_not_forgotten_while_more_may_come(nodes: Any, word: str) -> None:
+    stream = await partitions(nodes, word)
+    first, *rest = keys = await stream.keys()
+    await all_rejected(nodes, stream, keys)
+    queue, index = DeadLetterQueue(nodes, stream), f"{{{word}}}:dead-letter-partitions"
+    await nodes.unlink(f"{{{first}}}:dead-letters")
+    assert [letter.stream async for letter in queue] == rest
+    assert {bytes(key).decode() for key in await nodes.smembers(index)} == set(keys)
+    await nodes.xadd(first, {"n": 9})
+    await all_rejected(nodes, stream, keys)
+    assert [letter.stream async for letter in queue] == list(keys)
+
+
 async def test_no_letters_are_moved_to_where_one_step_cannot(nodes: Any, word: str) -> None:
     stream = await partitions(nodes, word)
     await all_rejected(nodes, stream, await stream.keys())

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis.asyncio
 
 import streamkit.asyncio.paging
 from streamkit.asyncio import (
@@ -36,6 +37,7 @@ from tests.integration.asyncio._shards import (
     sharded,
     value_of,
 )
+from tests.integration.proxy import Proxy
 from tests.integration.recording import Recorder
 
 BEGAN = midnight() - DAY
@@ -244,6 +246,26 @@ async def test_a_live_view_takes_shards_in_turn(store: Any, name: str) -> None:
     async with running(follow, replayer, numbers, None, stop=replayer.stop):
         await until(lambda: len(numbers) == 3001)
     assert numbers.index(3000) <= 2000
+
+
+async def test_a_live_view_of_shards_waits_out_an_outage(
+    redis_url: str, client: redis.asyncio.Redis, name: str
+) -> None:
+    stream, recorder, numbers = sharded(client, name), Recorder(), list[int]()
+    with Proxy(redis_url) as proxy:
+        async with redis.asyncio.Redis.from_url(proxy.url) as shaky:
+            replayer = Replayer(shaky, sharded(shaky, name), observer=recorder)
+            async with running(follow, replayer, numbers, stop=replayer.stop):
+                await until(lambda: len(recorder.of("on_start")) == SHARDS)
+                await fill(stream, range(20))
+                await until(lambda: len(numbers) == 20)
+                proxy.down()
+                await until(lambda: len(recorder.of("on_unavailable")) >= 2)
+                await fill(stream, range(20, 40))
+                proxy.up()
+                await until(lambda: len(numbers) == 40)
+    assert sorted(numbers) == list(range(40))
+    assert recorder.of("on_available")
 
 
 @pytest.mark.steady
