@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import TypeVar
 
-from streamkit._core.codecs import TEXT, Codec, Fields, flat_decoder, is_text
+from streamkit._core.codecs import Fields
 from streamkit._core.dead_letters import MAXLEN
 from streamkit._core.errors import InvalidArgument, NotEntered
-from streamkit._core.following import parse_start
 from streamkit._core.groups import PendingEntry, RetryPolicy
 from streamkit._core.ids import Beginning, EntryId
 from streamkit._core.keys import require_key
@@ -25,13 +24,12 @@ from streamkit._core.times import require_positive
 from streamkit._sync._runtime import Client, Stopping
 from streamkit._sync.concurrently import Concurrently
 from streamkit._sync.connections import Server
-from streamkit._sync.joining import Joining
-from streamkit._sync.lanes import Course, Courses, Names
-from streamkit._sync.links import TEXT_REPLIES
+from streamkit._sync.lanes import Names
 from streamkit._sync.overseeing import lag_of, leave_of, pending_of, take_over_of
 from streamkit._sync.serially import Serially
-from streamkit._sync.sources import Appendable, Source
+from streamkit._sync.sources import Source
 from streamkit._sync.stepping import Stepping
+from streamkit._sync.subscribing import Subscription, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -41,7 +39,6 @@ if TYPE_CHECKING:
 
     from streamkit._sync.consuming import Consuming
     from streamkit._sync.deliveries import Delivery
-    from streamkit._sync.lanes import Lane
 
 T = TypeVar("T", default=dict[str, str])
 V = TypeVar("V")
@@ -151,27 +148,20 @@ class GroupConsumer(Generic[T]):
         if self._consumer == RELEASED:
             msg = f"the consumer name {RELEASED!r} is streamkit's own; choose another"
             raise InvalidArgument(msg)
-        given: tuple[Source[Any] | str, ...] = (
-            (source,) if isinstance(source, str) or not isinstance(source, Sequence) else tuple(source)
-        )
-        self._sources: tuple[Source[Any] | str, ...] = tuple(part for each in given for part in _parts(each))
-        if not self._sources:
-            msg = "source must not be empty: give a stream, a key, or several of these"
-            raise InvalidArgument(msg)
-        self._start = start
         self._count = count
         self._min_idle = require_positive("min_idle_time", min_idle_time).total_seconds()
         self._max_hold = require_positive("max_hold", max_hold, zero=True).total_seconds()
         self._retry = retry
-        self._letters = None if dead_letters is None else require_key("dead_letters", dead_letters)
-        self._letters_maxlen = dead_letters_maxlen
         self._delete = delete_on_ack
         self._observer = LoggingObserver() if observer is None else observer
         self._stopping = Stopping()
         self._within: float | None = None
         self._consuming: Consuming | None = None
         self._stepping: Stepping | None = None
-        self._courses()  # whatever is wrong with the sources is found here
+        letters = None if dead_letters is None else require_key("dead_letters", dead_letters)
+        names = Names(self._group, self._consumer, letters, dead_letters_maxlen)
+        self._subscription = Subscription(self._server, sources_of(source), names, start, self._observer)
+        self._subscription.courses()  # whatever is wrong with the sources is found here
 
     @property
     def group(self) -> str:
@@ -249,7 +239,9 @@ class GroupConsumer(Generic[T]):
         """
         self._require_idle()
         self._stopping.bind()
-        stepping = Stepping(self._server, self._courses(), self._observer, self._stopping, **self._settings(1))
+        stepping = Stepping(
+            self._server, self._subscription.courses(), self._observer, self._stopping, **self._settings(1)
+        )
         stepping.open()
         self._consuming = self._stepping = stepping
         return self
@@ -337,19 +329,27 @@ class GroupConsumer(Generic[T]):
     def pending(self) -> Iterator[PendingEntry]:
         """Everything that is pending in the group, whoever holds it; oldest first in each key, 100 at a time.
 
+        Raises:
+            ServerUnavailable: The server is away, or refuses for now.
+            PermissionDenied: The user may not run a command; the message names it.
+
         Sends XPENDING a page.
         """
-        for lane in self._lanes():
+        for lane in self._subscription.lanes():
             for entry in pending_of(self._server, lane):
                 yield entry
 
     def lag(self) -> int | None:
         """How many entries the group was not given yet, over all keys; None where the server does not know.
 
+        Raises:
+            ServerUnavailable: The server is away, or refuses for now.
+            PermissionDenied: The user may not run a command; the message names it.
+
         Sends XINFO STREAM and XINFO GROUPS for each key.
         """
         total = 0
-        for lane in self._lanes():
+        for lane in self._subscription.lanes():
             with self._server.visit() as link:
                 lag = lag_of(link, lane)
             if lag is None:
@@ -371,6 +371,8 @@ class GroupConsumer(Generic[T]):
 
         Raises:
             InvalidArgument: It is this consumer itself.
+            ServerUnavailable: The server is away, or refuses for now.
+            PermissionDenied: The user may not run a command; the message names it.
 
         Sends EVALSHA (XPENDING, XCLAIM, XGROUP DELCONSUMER), 100 entries at a time.
         """
@@ -378,7 +380,7 @@ class GroupConsumer(Generic[T]):
             msg = f"a consumer cannot take over from itself ({consumer!r}); name another one"
             raise InvalidArgument(msg)
         taken = 0
-        for lane in self._lanes():
+        for lane in self._subscription.lanes():
             taken += take_over_of(self._server, lane, consumer)
         if self._consuming is not None:
             self._consuming.taking.adopt()
@@ -390,11 +392,15 @@ class GroupConsumer(Generic[T]):
         Returns:
             Whether it is gone from the group; False while it has entries in hand.
 
+        Raises:
+            ServerUnavailable: The server is away, or refuses for now.
+            PermissionDenied: The user may not run a command; the message names it.
+
         Sends EVALSHA (XPENDING, XCLAIM, XGROUP DELCONSUMER).
         """
         left = True
         leases = None if self._consuming is None else self._consuming.leases
-        for lane in self._lanes():
+        for lane in self._subscription.lanes():
             in_hand = frozenset(() if leases is None else leases.held_of(lane.key))
             left = leave_of(self._server, lane, in_hand) and left
         return left
@@ -414,7 +420,7 @@ class GroupConsumer(Generic[T]):
             raise InvalidArgument(msg)
         self._require_idle()
         self._stopping.bind()
-        arguments = (self._server, self._courses(), self._observer, self._stopping)
+        arguments = (self._server, self._subscription.courses(), self._observer, self._stopping)
         try:
             if concurrency == 1:
                 serially = Serially(*arguments, **self._settings(1))
@@ -455,45 +461,3 @@ class GroupConsumer(Generic[T]):
         if self._stepping is None:
             raise NotEntered(what, "consumer")
         return self._stepping
-
-    def _courses(self) -> Courses:
-        courses = [self._course(source) for source in self._sources]
-        letters, most = self._letters, self._letters_maxlen
-        keys = [course.name for course in courses]
-        if len(set(keys)) < len(keys):
-            msg = f"source must not name the same stream twice: {', '.join(keys)}"
-            raise InvalidArgument(msg)
-        if letters in keys:
-            msg = f"dead_letters must not be the source {letters!r}: dead letters would be handled, and buried, again"
-            raise InvalidArgument(msg)
-        for source, course in zip(self._sources, courses, strict=True):
-            if letters is not None:
-                alike = source._keys_alike() if isinstance(source, Appendable) else (course.name,)  # noqa: SLF001
-                self._server.require_one_slot(f"dead_letters of group {self._group!r}", letters, *alike)
-        names = Names(self._group, self._consumer, letters, most)
-        return Courses(self._server, courses, names, self._observer)
-
-    def _course(self, source: Source[Any] | str) -> Course:
-        if isinstance(source, Source):
-            name, partitioning = source._name, source._partitioning  # noqa: SLF001
-            codec: Codec[Any] = source._codec  # noqa: SLF001
-            self._server.require_same(source._server, f"the source {name!r}")  # noqa: SLF001
-        else:
-            name, partitioning, codec = require_key("source", source), None, TEXT
-            self._server.require_companions("a source", name)
-        decode: Callable[[list[bytes]], Any] = flat_decoder(codec)
-        fast = is_text(codec) and TEXT_REPLIES
-        start = parse_start(self._start, name, partitioning)
-        joining = None if partitioning is None else Joining(name, partitioning, self._group, start, self._observer)
-        return Course(name, joining, codec, decode, fast, start)
-
-    def _lanes(self) -> list[Lane]:
-        """The keys there are at the moment; no group is made for looking."""
-        self._server.facts()
-        with self._server.visit() as link:
-            return self._courses().existing(link)
-
-
-def _parts(source: Source[Any] | str) -> Sequence[Source[Any] | str]:
-    # What is neither is refused later, by name.
-    return (isinstance(source, Source) and source._shards) or (source,)  # noqa: SLF001

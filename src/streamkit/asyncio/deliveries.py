@@ -119,6 +119,7 @@ class Delivery(Entry[T_co], Generic[T_co]):
         Raises:
             LeaseLost: It is not this consumer's any more.
             ServerUnavailable: The server is away, or refuses for now.
+            PermissionDenied: The user may not run a command; the message names it.
         """
         lost, gone = await self._batch.lane.beat_once(self._id)
         if lost or gone:

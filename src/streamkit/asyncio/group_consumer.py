@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Generic, overload
 
 from typing_extensions import TypeVar
 
-from streamkit._core.codecs import TEXT, Codec, Fields, flat_decoder, is_text
+from streamkit._core.codecs import Fields
 from streamkit._core.dead_letters import MAXLEN
 from streamkit._core.errors import InvalidArgument, NotEntered
-from streamkit._core.following import parse_start
 from streamkit._core.groups import PendingEntry, RetryPolicy
 from streamkit._core.ids import Beginning, EntryId
 from streamkit._core.keys import require_key
@@ -24,13 +23,12 @@ from streamkit._core.times import require_positive
 from streamkit.asyncio._runtime import Client, Stopping
 from streamkit.asyncio.concurrently import Concurrently
 from streamkit.asyncio.connections import Server
-from streamkit.asyncio.joining import Joining
-from streamkit.asyncio.lanes import Course, Courses, Names
-from streamkit.asyncio.links import TEXT_REPLIES
+from streamkit.asyncio.lanes import Names
 from streamkit.asyncio.overseeing import lag_of, leave_of, pending_of, take_over_of
 from streamkit.asyncio.serially import Serially
-from streamkit.asyncio.sources import Appendable, Source
+from streamkit.asyncio.sources import Source
 from streamkit.asyncio.stepping import Stepping
+from streamkit.asyncio.subscribing import Subscription, sources_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
@@ -40,7 +38,6 @@ if TYPE_CHECKING:
 
     from streamkit.asyncio.consuming import Consuming
     from streamkit.asyncio.deliveries import Delivery
-    from streamkit.asyncio.lanes import Lane
 
 T = TypeVar("T", default=dict[str, str])
 V = TypeVar("V")
@@ -150,27 +147,20 @@ class GroupConsumer(Generic[T]):
         if self._consumer == RELEASED:
             msg = f"the consumer name {RELEASED!r} is streamkit's own; choose another"
             raise InvalidArgument(msg)
-        given: tuple[Source[Any] | str, ...] = (
-            (source,) if isinstance(source, str) or not isinstance(source, Sequence) else tuple(source)
-        )
-        self._sources: tuple[Source[Any] | str, ...] = tuple(part for each in given for part in _parts(each))
-        if not self._sources:
-            msg = "source must not be empty: give a stream, a key, or several of these"
-            raise InvalidArgument(msg)
-        self._start = start
         self._count = count
         self._min_idle = require_positive("min_idle_time", min_idle_time).total_seconds()
         self._max_hold = require_positive("max_hold", max_hold, zero=True).total_seconds()
         self._retry = retry
-        self._letters = None if dead_letters is None else require_key("dead_letters", dead_letters)
-        self._letters_maxlen = dead_letters_maxlen
         self._delete = delete_on_ack
         self._observer = LoggingObserver() if observer is None else observer
         self._stopping = Stopping()
         self._within: float | None = None
         self._consuming: Consuming | None = None
         self._stepping: Stepping | None = None
-        self._courses()  # whatever is wrong with the sources is found here
+        letters = None if dead_letters is None else require_key("dead_letters", dead_letters)
+        names = Names(self._group, self._consumer, letters, dead_letters_maxlen)
+        self._subscription = Subscription(self._server, sources_of(source), names, start, self._observer)
+        self._subscription.courses()  # whatever is wrong with the sources is found here
 
     @property
     def group(self) -> str:
@@ -250,7 +240,9 @@ class GroupConsumer(Generic[T]):
         """
         self._require_idle()
         self._stopping.bind()
-        stepping = Stepping(self._server, self._courses(), self._observer, self._stopping, **self._settings(1))
+        stepping = Stepping(
+            self._server, self._subscription.courses(), self._observer, self._stopping, **self._settings(1)
+        )
         await stepping.open()
         self._consuming = self._stepping = stepping
         return self
@@ -338,19 +330,27 @@ class GroupConsumer(Generic[T]):
     async def pending(self) -> AsyncIterator[PendingEntry]:
         """Everything that is pending in the group, whoever holds it; oldest first in each key, 100 at a time.
 
+        Raises:
+            ServerUnavailable: The server is away, or refuses for now.
+            PermissionDenied: The user may not run a command; the message names it.
+
         Sends XPENDING a page.
         """
-        for lane in await self._lanes():
+        for lane in await self._subscription.lanes():
             async for entry in pending_of(self._server, lane):
                 yield entry
 
     async def lag(self) -> int | None:
         """How many entries the group was not given yet, over all keys; None where the server does not know.
 
+        Raises:
+            ServerUnavailable: The server is away, or refuses for now.
+            PermissionDenied: The user may not run a command; the message names it.
+
         Sends XINFO STREAM and XINFO GROUPS for each key.
         """
         total = 0
-        for lane in await self._lanes():
+        for lane in await self._subscription.lanes():
             async with self._server.visit() as link:
                 lag = await lag_of(link, lane)
             if lag is None:
@@ -372,6 +372,8 @@ class GroupConsumer(Generic[T]):
 
         Raises:
             InvalidArgument: It is this consumer itself.
+            ServerUnavailable: The server is away, or refuses for now.
+            PermissionDenied: The user may not run a command; the message names it.
 
         Sends EVALSHA (XPENDING, XCLAIM, XGROUP DELCONSUMER), 100 entries at a time.
         """
@@ -379,7 +381,7 @@ class GroupConsumer(Generic[T]):
             msg = f"a consumer cannot take over from itself ({consumer!r}); name another one"
             raise InvalidArgument(msg)
         taken = 0
-        for lane in await self._lanes():
+        for lane in await self._subscription.lanes():
             taken += await take_over_of(self._server, lane, consumer)
         if self._consuming is not None:
             self._consuming.taking.adopt()
@@ -391,11 +393,15 @@ class GroupConsumer(Generic[T]):
         Returns:
             Whether it is gone from the group; False while it has entries in hand.
 
+        Raises:
+            ServerUnavailable: The server is away, or refuses for now.
+            PermissionDenied: The user may not run a command; the message names it.
+
         Sends EVALSHA (XPENDING, XCLAIM, XGROUP DELCONSUMER).
         """
         left = True
         leases = None if self._consuming is None else self._consuming.leases
-        for lane in await self._lanes():
+        for lane in await self._subscription.lanes():
             in_hand = frozenset(() if leases is None else leases.held_of(lane.key))
             left = await leave_of(self._server, lane, in_hand) and left
         return left
@@ -415,7 +421,7 @@ class GroupConsumer(Generic[T]):
             raise InvalidArgument(msg)
         self._require_idle()
         self._stopping.bind()
-        arguments = (self._server, self._courses(), self._observer, self._stopping)
+        arguments = (self._server, self._subscription.courses(), self._observer, self._stopping)
         try:
             if concurrency == 1:
                 serially = Serially(*arguments, **self._settings(1))
@@ -458,45 +464,3 @@ class GroupConsumer(Generic[T]):
         if self._stepping is None:
             raise NotEntered(what, "consumer")
         return self._stepping
-
-    def _courses(self) -> Courses:
-        courses = [self._course(source) for source in self._sources]
-        letters, most = self._letters, self._letters_maxlen
-        keys = [course.name for course in courses]
-        if len(set(keys)) < len(keys):
-            msg = f"source must not name the same stream twice: {', '.join(keys)}"
-            raise InvalidArgument(msg)
-        if letters in keys:
-            msg = f"dead_letters must not be the source {letters!r}: dead letters would be handled, and buried, again"
-            raise InvalidArgument(msg)
-        for source, course in zip(self._sources, courses, strict=True):
-            if letters is not None:
-                alike = source._keys_alike() if isinstance(source, Appendable) else (course.name,)  # noqa: SLF001
-                self._server.require_one_slot(f"dead_letters of group {self._group!r}", letters, *alike)
-        names = Names(self._group, self._consumer, letters, most)
-        return Courses(self._server, courses, names, self._observer)
-
-    def _course(self, source: Source[Any] | str) -> Course:
-        if isinstance(source, Source):
-            name, partitioning = source._name, source._partitioning  # noqa: SLF001
-            codec: Codec[Any] = source._codec  # noqa: SLF001
-            self._server.require_same(source._server, f"the source {name!r}")  # noqa: SLF001
-        else:
-            name, partitioning, codec = require_key("source", source), None, TEXT
-            self._server.require_companions("a source", name)
-        decode: Callable[[list[bytes]], Any] = flat_decoder(codec)
-        fast = is_text(codec) and TEXT_REPLIES
-        start = parse_start(self._start, name, partitioning)
-        joining = None if partitioning is None else Joining(name, partitioning, self._group, start, self._observer)
-        return Course(name, joining, codec, decode, fast, start)
-
-    async def _lanes(self) -> list[Lane]:
-        """The keys there are at the moment; no group is made for looking."""
-        await self._server.facts()
-        async with self._server.visit() as link:
-            return await self._courses().existing(link)
-
-
-def _parts(source: Source[Any] | str) -> Sequence[Source[Any] | str]:
-    # What is neither is refused later, by name.
-    return (isinstance(source, Source) and source._shards) or (source,)  # noqa: SLF001
