@@ -28,7 +28,7 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 CURRENT = f"{sys.version_info.major}.{sys.version_info.minor}"
 # Tests wait more than they compute: more workers than cores, each with its own server. A file stays on one of them, and
 # the long ones come first: xdist would begin with the files of many tests, and end with one worker at the longest.
-BESIDE = ["-n", "4", "--dist", "loadfile", "--no-loadscope-reorder"]
+BESIDE = ["-n", "6", "--dist", "loadfile", "--no-loadscope-reorder"]
 CODE = ["src", "tests", "examples", "benchmarks", "tools", "noxfile.py", "docs/conf.py"]
 # What of the integration tests runs on other servers, too, each time: where their versions differ.
 CUT_FILES = (
