@@ -13,7 +13,7 @@ from redis import exceptions
 from streamkit._core import commands
 from streamkit._core.errors import InvalidArgument, ServerTooOld
 from streamkit._core.keys import companion
-from streamkit._core.refusals import typed
+from streamkit._core.refusals import Refusal, refusal, typed
 from streamkit._core.replies import Reply, ServerFacts, server_facts
 from streamkit._core.slots import require_one_slot, slot_of
 from streamkit._sync._runtime import CLIENT, CLUSTER, HALF, OTHER_CLIENTS, OTHER_HALF, Client, Stopping
@@ -42,6 +42,13 @@ def _knows(reply: Reply) -> bool:
 
 _KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
 """By a pool of connections, which clients may share, or by a cluster client."""
+
+
+def failed(link: Link, error: Exception, *, doing: str, key: str) -> Exception:
+    """What to raise for an error reply; a link to a former master is closed: a new one finds the next."""
+    if refusal(error) is Refusal.MOVED:
+        link.close()
+    return typed(error, doing=doing, key=key)
 
 
 class Server:
@@ -118,23 +125,23 @@ class Server:
         with self.borrow() as link:
             try:
                 yield link
-            except Refused as refusal:
-                if refusal.moved:  # behind the same name there may be another master by now
+            except Refused as event:
+                if event.moved:
                     link.close()
-                raise refusal.error from None
+                raise event.error from None
 
     def open(self, stopping: Stopping) -> Link:
         """A link for a loop to keep; see `Pool.open`."""
         return self._pool.open(stopping)
 
-    def call(self, *batch: Command, doing: str, key: str = "") -> list[Reply]:
+    def call(self, *batch: Command, doing: str, key: str = "", stopping: Stopping | None = None) -> list[Reply]:
         """Send commands on a borrowed connection; raises a typed error for the first error reply."""
-        self.facts()
-        with self.borrow() as link:
+        self.facts(stopping)
+        with self.borrow(stopping) as link:
             replies = link.exchange(*batch)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise typed(reply, doing=doing, key=key) from reply
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise failed(link, reply, doing=doing, key=key) from reply
         return replies
 
     def survey(self, key: str) -> list[Reply]:
@@ -150,7 +157,7 @@ class Server:
             try:
                 return link.run(script, partial(script.call, keys, arguments))
             except exceptions.ResponseError as error:
-                raise typed(error, doing=doing, key=keys[0]) from error
+                raise failed(link, error, doing=doing, key=keys[0]) from error
 
     def facts(self, stopping: Stopping | None = None) -> ServerFacts:
         """What kind of server it is; asked once for each client.

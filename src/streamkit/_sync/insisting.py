@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from redis.exceptions import ResponseError
 
 from streamkit._core.errors import ServerUnavailable
-from streamkit._core.refusals import Refusal, refusal, typed
 from streamkit._core.replies import raise_error
 from streamkit._core.retry import RECONNECT
 from streamkit._sync._runtime import Stopping
+from streamkit._sync.connections import failed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,10 +72,7 @@ class Insisting:
                         lost = True
                         raise
                     except ResponseError as error:
-                        if refusal(error) is Refusal.MOVED:
-                            # Behind the same name there may be another master by now: only a new connection finds it.
-                            link.close()
-                        raise typed(error, doing=doing, key=self._key) from error
+                        raise failed(link, error, doing=doing, key=self._key) from error
             except ServerUnavailable:
                 since = since if failures else time.monotonic()
                 failures += 1

@@ -10,7 +10,7 @@ from streamkit._core import commands
 from streamkit._core.errors import ServerUnavailable
 from streamkit._core.ids import EntryId
 from streamkit._core.pages import MOST, Page
-from streamkit._core.refusals import Refusal, refusal, typed, untrusted
+from streamkit._core.refusals import untrusted
 from streamkit._core.replaying import GREATEST
 from streamkit._core.replies import milliseconds
 from streamkit._core.retry import RECONNECT
@@ -131,7 +131,7 @@ class Pages:
         """
         while not self._stopping.requested:
             try:
-                replies = self._once(batch, doing, key)
+                replies = self._server.call(*batch, doing=doing, key=key, stopping=self._stopping)
             except ServerUnavailable as error:
                 self._overcome(error)
             else:
@@ -152,15 +152,3 @@ class Pages:
         delay = RECONNECT.delay(self._failures)
         self._observer.on_unavailable(error, self._failures, delay)
         self._stopping.wait(delay)
-
-    def _once(self, batch: Sequence[Command], doing: str, key: str) -> list[Reply]:
-        self._server.facts(self._stopping)
-        with self._server.borrow(self._stopping) as link:
-            replies = link.exchange(*batch)
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    if refusal(reply) is Refusal.MOVED:
-                        # Behind the same name there may be another master by now: only a new connection finds it.
-                        link.close()
-                    raise typed(reply, doing=doing, key=key) from reply
-        return replies

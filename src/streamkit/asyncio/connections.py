@@ -12,7 +12,7 @@ from redis import exceptions
 from streamkit._core import commands
 from streamkit._core.errors import InvalidArgument, ServerTooOld
 from streamkit._core.keys import companion
-from streamkit._core.refusals import typed
+from streamkit._core.refusals import Refusal, refusal, typed
 from streamkit._core.replies import Reply, ServerFacts, server_facts
 from streamkit._core.slots import require_one_slot, slot_of
 from streamkit.asyncio._runtime import CLIENT, CLUSTER, HALF, OTHER_CLIENTS, OTHER_HALF, Client, Stopping
@@ -41,6 +41,13 @@ def _knows(reply: Reply) -> bool:
 
 _KNOWN: WeakKeyDictionary[Any, Known] = WeakKeyDictionary()
 """By a pool of connections, which clients may share, or by a cluster client."""
+
+
+async def failed(link: Link, error: Exception, *, doing: str, key: str) -> Exception:
+    """What to raise for an error reply; a link to a former master is closed: a new one finds the next."""
+    if refusal(error) is Refusal.MOVED:
+        await link.close()
+    return typed(error, doing=doing, key=key)
 
 
 class Server:
@@ -117,23 +124,23 @@ class Server:
         async with self.borrow() as link:
             try:
                 yield link
-            except Refused as refusal:
-                if refusal.moved:  # behind the same name there may be another master by now
+            except Refused as event:
+                if event.moved:
                     await link.close()
-                raise refusal.error from None
+                raise event.error from None
 
     async def open(self, stopping: Stopping) -> Link:
         """A link for a loop to keep; see `Pool.open`."""
         return await self._pool.open(stopping)
 
-    async def call(self, *batch: Command, doing: str, key: str = "") -> list[Reply]:
+    async def call(self, *batch: Command, doing: str, key: str = "", stopping: Stopping | None = None) -> list[Reply]:
         """Send commands on a borrowed connection; raises a typed error for the first error reply."""
-        await self.facts()
-        async with self.borrow() as link:
+        await self.facts(stopping)
+        async with self.borrow(stopping) as link:
             replies = await link.exchange(*batch)
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise typed(reply, doing=doing, key=key) from reply
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise await failed(link, reply, doing=doing, key=key) from reply
         return replies
 
     async def survey(self, key: str) -> list[Reply]:
@@ -149,7 +156,7 @@ class Server:
             try:
                 return await link.run(script, partial(script.call, keys, arguments))
             except exceptions.ResponseError as error:
-                raise typed(error, doing=doing, key=keys[0]) from error
+                raise await failed(link, error, doing=doing, key=keys[0]) from error
 
     async def facts(self, stopping: Stopping | None = None) -> ServerFacts:
         """What kind of server it is; asked once for each client.

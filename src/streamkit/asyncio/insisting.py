@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from redis.exceptions import ResponseError
 
 from streamkit._core.errors import ServerUnavailable
-from streamkit._core.refusals import Refusal, refusal, typed
 from streamkit._core.replies import raise_error
 from streamkit._core.retry import RECONNECT
 from streamkit.asyncio._runtime import Stopping
+from streamkit.asyncio.connections import failed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,10 +71,7 @@ class Insisting:
                         lost = True
                         raise
                     except ResponseError as error:
-                        if refusal(error) is Refusal.MOVED:
-                            # Behind the same name there may be another master by now: only a new connection finds it.
-                            await link.close()
-                        raise typed(error, doing=doing, key=self._key) from error
+                        raise await failed(link, error, doing=doing, key=self._key) from error
             except ServerUnavailable:
                 since = since if failures else time.monotonic()
                 failures += 1

@@ -9,7 +9,7 @@ from streamkit._core import commands
 from streamkit._core.errors import ServerUnavailable
 from streamkit._core.ids import EntryId
 from streamkit._core.pages import MOST, Page
-from streamkit._core.refusals import Refusal, refusal, typed, untrusted
+from streamkit._core.refusals import untrusted
 from streamkit._core.replaying import GREATEST
 from streamkit._core.replies import milliseconds
 from streamkit._core.retry import RECONNECT
@@ -130,7 +130,7 @@ class Pages:
         """
         while not self._stopping.requested:
             try:
-                replies = await self._once(batch, doing, key)
+                replies = await self._server.call(*batch, doing=doing, key=key, stopping=self._stopping)
             except ServerUnavailable as error:
                 await self._overcome(error)
             else:
@@ -151,15 +151,3 @@ class Pages:
         delay = RECONNECT.delay(self._failures)
         self._observer.on_unavailable(error, self._failures, delay)
         await self._stopping.wait(delay)
-
-    async def _once(self, batch: Sequence[Command], doing: str, key: str) -> list[Reply]:
-        await self._server.facts(self._stopping)
-        async with self._server.borrow(self._stopping) as link:
-            replies = await link.exchange(*batch)
-            for reply in replies:
-                if isinstance(reply, Exception):
-                    if refusal(reply) is Refusal.MOVED:
-                        # Behind the same name there may be another master by now: only a new connection finds it.
-                        await link.close()
-                    raise typed(reply, doing=doing, key=key) from reply
-        return replies

@@ -181,6 +181,20 @@ def test_a_new_client_of_a_server_that_is_busy_is_told_so_and_is_good_afterwards
             assert Stream(client, "s").length() == 0
 
 
+def test_a_call_that_a_former_master_refuses_leaves_its_connection_to_nobody() -> None:
+    with redis_server() as url, redis.Redis.from_url(url) as plain:
+        with redis.Redis.from_url(url) as client:
+            stream, reader = CappedStream(client, "s", maxlen=10), CheckpointedReader(client, "s", "c")
+            stream.append({"n": 0})
+            read_only(plain)
+            for call in (stream.trim, lambda: stream.trim(unless_pending=True), reader.reset):
+                before = client.client_id()
+                with pytest.raises(ServerUnavailable, match="refuses for now"):
+                    call()
+                # Behind the same name there may be another master by now.
+                assert client.client_id() != before
+
+
 @pytest.mark.parametrize("kind", ["stream", "timed"])
 def test_a_script_flushed_in_the_middle_of_many_is_sent_again(redis_url: str, name: str, kind: str) -> None:
     with Proxy(redis_url) as proxy, redis.Redis.from_url(redis_url) as plain:

@@ -180,6 +180,20 @@ async def test_a_new_client_of_a_server_that_is_busy_is_told_so_and_is_good_afte
             assert await Stream(client, "s").length() == 0
 
 
+async def test_a_call_that_a_former_master_refuses_leaves_its_connection_to_nobody() -> None:
+    with redis_server() as url, redis.Redis.from_url(url) as plain:
+        async with redis.asyncio.Redis.from_url(url) as client:
+            stream, reader = CappedStream(client, "s", maxlen=10), CheckpointedReader(client, "s", "c")
+            await stream.append({"n": 0})
+            read_only(plain)
+            for call in (stream.trim, lambda: stream.trim(unless_pending=True), reader.reset):
+                before = await client.client_id()
+                with pytest.raises(ServerUnavailable, match="refuses for now"):
+                    await call()
+                # Behind the same name there may be another master by now.
+                assert await client.client_id() != before
+
+
 @pytest.mark.parametrize("kind", ["stream", "timed"])
 async def test_a_script_flushed_in_the_middle_of_many_is_sent_again(redis_url: str, name: str, kind: str) -> None:
     with Proxy(redis_url) as proxy, redis.Redis.from_url(redis_url) as plain:
