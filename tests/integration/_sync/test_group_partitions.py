@@ -581,7 +581,8 @@ def let_go(client: redis.Redis, name: str) -> None:
         assert expiry == entry_id.ms + 1000
         until(lambda: seen.handled == [1])
         while client.exists(key):
-            assert client.pexpiretime(key) in {expiry, -2}
+            # Held once at most: where the ack of what was handled takes half a second.
+            assert client.pexpiretime(key) <= expiry + 500
             pause(0.05)
         pause(0.5)
         source.append({"n": 2})

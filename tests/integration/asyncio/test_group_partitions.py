@@ -584,7 +584,8 @@ async def let_go(client: redis.asyncio.Redis, name: str) -> None:
         assert expiry == entry_id.ms + 1000
         await until(lambda: seen.handled == [1])
         while await client.exists(key):
-            assert await client.pexpiretime(key) in {expiry, -2}
+            # Held once at most: where the ack of what was handled takes half a second.
+            assert await client.pexpiretime(key) <= expiry + 500
             await pause(0.05)
         await pause(0.5)
         await source.append({"n": 2})
