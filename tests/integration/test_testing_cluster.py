@@ -15,6 +15,7 @@ import redis
 from streamkit import InvalidArgument
 from streamkit._testing import forming
 from streamkit.testing import Cluster, ClusterNotReady, ServerNotStarted, redis_cluster
+from tests.integration._sync._surviving import replicated
 from tests.integration.suspended import suspended
 
 PROGRAM = """
@@ -57,7 +58,7 @@ def test_a_replica_takes_over_from_a_master_that_was_killed(
 ) -> None:
     client.set(tag, "kept")
     master = cluster.master_of(tag)
-    assert master.call("WAIT", 1, 5000) == 1
+    replicated(master)
     (replica,) = cluster.replicas_of(master)
     pid, port = master.pid, master.port
     cluster.kill(master)

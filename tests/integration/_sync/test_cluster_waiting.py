@@ -32,6 +32,7 @@ from tests.integration._sync._groups import (
 from tests.integration._sync._readers import told, write
 from tests.integration._sync._runtime import pause, running, until
 from tests.integration._sync._shards import sharded
+from tests.integration._sync._surviving import replicated
 from tests.integration.recording import Recorder
 
 COUNT = 12
@@ -164,7 +165,7 @@ def test_a_node_that_is_down_is_not_waited_for(whole: Cluster, nodes: Any, word:
             add_at_once(whole, keys)
             until(of_size(seen[way].handled, COUNT))
             all_settled(nodes, keys)
-        assert gone.call("WAIT", 1, 5000) == 1
+        replicated(gone)
         whole.kill(gone)
         until(told(recorder, "on_unavailable", 2))
         for n in there:

@@ -31,6 +31,7 @@ from tests.integration.asyncio._groups import (
 from tests.integration.asyncio._readers import told, write
 from tests.integration.asyncio._runtime import pause, running, until
 from tests.integration.asyncio._shards import sharded
+from tests.integration.asyncio._surviving import replicated
 from tests.integration.recording import Recorder
 
 COUNT = 12
@@ -163,7 +164,7 @@ async def test_a_node_that_is_down_is_not_waited_for(whole: Cluster, nodes: Any,
             add_at_once(whole, keys)
             await until(of_size(seen[way].handled, COUNT))
             await all_settled(nodes, keys)
-        assert gone.call("WAIT", 1, 5000) == 1
+        await replicated(gone)
         whole.kill(gone)
         await until(told(recorder, "on_unavailable", 2))
         for n in there:
