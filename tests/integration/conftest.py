@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,6 +11,8 @@ import streamkit._sync.looking
 import streamkit._sync.reading
 import streamkit.asyncio.looking
 import streamkit.asyncio.reading
+from streamkit.testing import Cluster
+from tests.integration.proxied import Proxied
 
 
 @pytest.fixture
@@ -19,6 +22,13 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "SLICE_MS", 100)
     for module in (streamkit._sync.looking, streamkit.asyncio.looking):
         monkeypatch.setattr(module, "SLICE", 0.1)
+
+
+@pytest.fixture
+def proxied(cluster: Cluster) -> Iterator[Proxied]:
+    """The cluster, behind proxies."""
+    with Proxied(cluster) as proxied:
+        yield proxied
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from redis.exceptions import RedisClusterException, RedisError
 
 from streamkit import CheckpointedReader, Delivery, GroupConsumer, RetryPolicy, Stream
@@ -22,6 +23,7 @@ from tests.integration.recording import Recorder
 
 PATIENT = RetryPolicy(max_deliveries=1000)
 LONG = timedelta(seconds=60)
+REDIRECTS = pytest.mark.parametrize("kind", ["MOVED", "ASK"])
 
 
 def replicated(node: Node) -> None:
@@ -173,3 +175,18 @@ def rest(work: Work) -> None:
 def other_master(cluster: Cluster, node: Node) -> Node:
     """A master that is not this one."""
     return next(master for master in cluster.masters() if master is not node)
+
+
+@contextmanager
+def moved(cluster: Cluster, key: str, kind: str) -> Iterator[tuple[Node, Node]]:
+    """Move the slot of a key, or (``"ASK"``) only its keys yet, so that its node redirects; gives both nodes."""
+    old, slot = cluster.master_of(key), cluster.slot_of(key)
+    new = other_master(cluster, old)
+    cluster.begin_migration(slot, new)
+    if kind == "ASK":
+        cluster.move_keys(slot)
+        yield old, new
+        cluster.end_migration(slot)
+    else:
+        cluster.end_migration(slot)
+        yield old, new

@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
@@ -29,7 +29,6 @@ from streamkit import (
 )
 from streamkit._core import appends
 from streamkit._core.retry import Backoff
-from streamkit.testing import Cluster, Node
 from tests.integration._sync._clusters import keys_apart
 from tests.integration._sync._failing import consumer_of
 from tests.integration._sync._groups import GROUP, Fields, pending_in, settled
@@ -38,7 +37,7 @@ from tests.integration._sync._readers import midnight, numbers_in
 from tests.integration._sync._replays import days_of
 from tests.integration._sync._runtime import running, until
 from tests.integration._sync._shards import customer_of, fill, keys_of, value_of
-from tests.integration._sync._surviving import other_master
+from tests.integration._sync._surviving import REDIRECTS, moved
 from tests.integration.proxied import Proxied
 from tests.integration.proxy import Request
 from tests.integration.recording import Recorder
@@ -51,13 +50,6 @@ APPEND, APPENDS = b"EVAL", (b"EVAL", b"EVALSHA")
 """What an append goes out as: EVAL, or EVALSHA once the node knows the script."""
 FAULTS = ["cut_before_request", "cut_after_request", "cut_amid_reply"]
 PATIENT = RetryPolicy(max_deliveries=1000)
-
-
-@pytest.fixture
-def proxied(cluster: Cluster) -> Iterator[Proxied]:
-    """The cluster, behind proxies."""
-    with Proxied(cluster) as proxied:
-        yield proxied
 
 
 def as_it_is() -> dict[str, Any]:
@@ -263,24 +255,6 @@ def test_a_group_emits_everything_once_while_replies_are_lost_and_a_node_is_cut_
 
 
 # Redirects ----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def moved(cluster: Cluster, key: str, kind: str) -> Iterator[tuple[Node, Node]]:
-    """Move the slot of a key, or (``"ASK"``) only its keys yet, so that its node redirects; gives both nodes."""
-    old, slot = cluster.master_of(key), cluster.slot_of(key)
-    new = other_master(cluster, old)
-    cluster.begin_migration(slot, new)
-    if kind == "ASK":
-        cluster.move_keys(slot)
-        yield old, new
-        cluster.end_migration(slot)
-    else:
-        cluster.end_migration(slot)
-        yield old, new
-
-
-REDIRECTS = pytest.mark.parametrize("kind", ["MOVED", "ASK"])
 
 
 # A node that is held up may refuse for a moment, or be replaced: what was cut then is no append.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from redis.exceptions import RedisClusterException, RedisError
 
 from streamkit._core.keys import companion
@@ -21,6 +22,7 @@ from tests.integration.recording import Recorder
 
 PATIENT = RetryPolicy(max_deliveries=1000)
 LONG = timedelta(seconds=60)
+REDIRECTS = pytest.mark.parametrize("kind", ["MOVED", "ASK"])
 
 
 async def replicated(node: Node) -> None:
@@ -172,3 +174,18 @@ async def rest(work: Work) -> None:
 def other_master(cluster: Cluster, node: Node) -> Node:
     """A master that is not this one."""
     return next(master for master in cluster.masters() if master is not node)
+
+
+@contextmanager
+def moved(cluster: Cluster, key: str, kind: str) -> Iterator[tuple[Node, Node]]:
+    """Move the slot of a key, or (``"ASK"``) only its keys yet, so that its node redirects; gives both nodes."""
+    old, slot = cluster.master_of(key), cluster.slot_of(key)
+    new = other_master(cluster, old)
+    cluster.begin_migration(slot, new)
+    if kind == "ASK":
+        cluster.move_keys(slot)
+        yield old, new
+        cluster.end_migration(slot)
+    else:
+        cluster.end_migration(slot)
+        yield old, new

@@ -18,8 +18,7 @@ from streamkit.testing import Cluster
 from tests.integration.asyncio._clusters import key_on
 from tests.integration.asyncio._readers import collect, numbers_in, told
 from tests.integration.asyncio._runtime import running, until
-from tests.integration.asyncio._surviving import other_master
-from tests.integration.asyncio.test_cluster_lost_replies import REDIRECTS, moved
+from tests.integration.asyncio._surviving import REDIRECTS, moved, other_master
 from tests.integration.proxied import Proxied
 from tests.integration.proxy import HOST, Matching, Proxy, Request
 from tests.integration.recording import Recorder
@@ -28,13 +27,6 @@ pytestmark = pytest.mark.usefixtures("short_waits")
 
 LIMIT = 1.0
 APPENDS = (b"EVAL", b"EVALSHA")
-
-
-@pytest.fixture
-def proxied(cluster: Cluster) -> Iterator[Proxied]:
-    """The cluster, behind proxies."""
-    with Proxied(cluster) as proxied:
-        yield proxied
 
 
 @pytest.fixture
