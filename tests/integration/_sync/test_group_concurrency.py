@@ -570,7 +570,8 @@ def test_a_second_consumer_gets_its_share_of_slow_work_promptly(
     with running(together(one, ones, concurrency), stop=one.stop):
         until(lambda: len(ones.handled) >= 12 * concurrency)
         held = len(pending_in(client, name))
-        assert held <= 20 * concurrency + concurrency  # as much as is handled in a second
+        # As much as is handled in a second, what is in hand, and what was handled and is not acked yet.
+        assert held <= 30 * concurrency
         began = time.monotonic()
         with running(together(other, others, concurrency), stop=other.stop):
             until(lambda: bool(others.tries))
