@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -85,6 +85,17 @@ def unserved(cluster: Cluster, slot: int) -> Iterator[None]:
         cluster.wait()
 
 
+def waits(proxied: Proxied, append: Callable[[], None], mend: Callable[[], None]) -> None:
+    """An append is tried until what is in its way is mended, and then done."""
+    asked = proxied.sent(b"CLUSTER")
+    with running(append) as appending:
+        # It asks anew each time that it tries.
+        until(lambda: appending.done or proxied.sent(b"CLUSTER") >= asked + 3)
+        assert not appending.done
+        mend()
+        appending.result()
+
+
 def test_a_slot_that_nobody_serves_is_named_and_an_append_waits_for_it(proxied: Proxied, shaky: Any, word: str) -> None:
     slot = proxied.cluster.slot_of(word)
 
@@ -96,13 +107,7 @@ def test_a_slot_that_nobody_serves_is_named_and_an_append_waits_for_it(proxied: 
         with pytest.raises(ServerUnavailable, match=f"no node of the cluster serves slot {slot}; wait"):
             with CheckpointedReader(shaky, word, f"{word}:state"):
                 pass
-        asked = proxied.sent(b"CLUSTER")
-        with running(append) as appending:
-            # It asks anew each time that it tries.
-            until(lambda: appending.done or proxied.sent(b"CLUSTER") >= asked + 3)
-            assert not appending.done
-            stack.close()
-            appending.result()
+        waits(proxied, append, stack.close)
     assert proxied.stored(f"{word}*") == [1]
 
 
@@ -114,12 +119,7 @@ def test_a_plain_append_to_a_slot_that_nobody_serves_was_never_sent_and_waits_fo
 
     with ExitStack() as stack:
         stack.enter_context(unserved(proxied.cluster, proxied.cluster.slot_of(word)))
-        asked = proxied.sent(b"CLUSTER")
-        with running(append) as appending:
-            until(lambda: appending.done or proxied.sent(b"CLUSTER") >= asked + 3)
-            assert not appending.done
-            stack.close()
-            appending.result()
+        waits(proxied, append, stack.close)
     assert proxied.stored(f"{word}*") == [1]
 
 
@@ -191,12 +191,7 @@ def test_a_plain_append_whose_node_cannot_be_connected_to_was_never_sent_and_wai
         stream.append({"n": 1})
 
     proxied.of(key).down()
-    asked = proxied.sent(b"CLUSTER")
-    with running(append) as appending:
-        until(lambda: appending.done or proxied.sent(b"CLUSTER") >= asked + 3)
-        assert not appending.done
-        proxied.of(key).up()
-        appending.result()
+    waits(proxied, append, proxied.of(key).up)
     client.close()
     assert proxied.stored(f"{key}*") == [1]
 

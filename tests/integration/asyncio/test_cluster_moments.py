@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from typing import Any
@@ -84,6 +84,17 @@ def unserved(cluster: Cluster, slot: int) -> Iterator[None]:
         cluster.wait()
 
 
+async def waits(proxied: Proxied, append: Callable[[], Coroutine[Any, Any, None]], mend: Callable[[], None]) -> None:
+    """An append is tried until what is in its way is mended, and then done."""
+    asked = proxied.sent(b"CLUSTER")
+    async with running(append) as appending:
+        # It asks anew each time that it tries.
+        await until(lambda: appending.done or proxied.sent(b"CLUSTER") >= asked + 3)
+        assert not appending.done
+        mend()
+        await appending.result()
+
+
 async def test_a_slot_that_nobody_serves_is_named_and_an_append_waits_for_it(
     proxied: Proxied, shaky: Any, word: str
 ) -> None:
@@ -97,13 +108,7 @@ async def test_a_slot_that_nobody_serves_is_named_and_an_append_waits_for_it(
         with pytest.raises(ServerUnavailable, match=f"no node of the cluster serves slot {slot}; wait"):
             async with CheckpointedReader(shaky, word, f"{word}:state"):
                 pass
-        asked = proxied.sent(b"CLUSTER")
-        async with running(append) as appending:
-            # It asks anew each time that it tries.
-            await until(lambda: appending.done or proxied.sent(b"CLUSTER") >= asked + 3)
-            assert not appending.done
-            stack.close()
-            await appending.result()
+        await waits(proxied, append, stack.close)
     assert proxied.stored(f"{word}*") == [1]
 
 
@@ -115,12 +120,7 @@ async def test_a_plain_append_to_a_slot_that_nobody_serves_was_never_sent_and_wa
 
     with ExitStack() as stack:
         stack.enter_context(unserved(proxied.cluster, proxied.cluster.slot_of(word)))
-        asked = proxied.sent(b"CLUSTER")
-        async with running(append) as appending:
-            await until(lambda: appending.done or proxied.sent(b"CLUSTER") >= asked + 3)
-            assert not appending.done
-            stack.close()
-            await appending.result()
+        await waits(proxied, append, stack.close)
     assert proxied.stored(f"{word}*") == [1]
 
 
@@ -192,12 +192,7 @@ async def test_a_plain_append_whose_node_cannot_be_connected_to_was_never_sent_a
         await stream.append({"n": 1})
 
     proxied.of(key).down()
-    asked = proxied.sent(b"CLUSTER")
-    async with running(append) as appending:
-        await until(lambda: appending.done or proxied.sent(b"CLUSTER") >= asked + 3)
-        assert not appending.done
-        proxied.of(key).up()
-        await appending.result()
+    await waits(proxied, append, proxied.of(key).up)
     await client.aclose()
     assert proxied.stored(f"{key}*") == [1]
 
